@@ -1,0 +1,142 @@
+"""A CT volume: Hounsfield units and where they lie in the patient.
+
+Arrays are indexed [k, j, i]; vectors named `_ijk` are (i, j, k); `_ras` is patient space in mm (right, anterior, superior).
+The swap between the two orders happens in this file only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from CLIPLungLib.errors import InputError
+
+# A chest CT always has lung or surrounding air below this; MR, PET, label maps and unscaled CT do not.
+LOWEST_PLAUSIBLE_HU = -200.0
+# Padding values such as -3024 occur; far below that, or far above metal, the numbers are no Hounsfield units.
+HU_LIMITS = (-10_000.0, 40_000.0)
+SAMPLED_VOXELS_PER_AXIS = 48
+SHEAR_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class CTVolume:
+    """Voxels in HU and their place in patient space. Shares the array it is given; never copies it.
+
+    Attributes:
+        hu: (K, J, I) real numbers in HU.
+        ijk_to_ras: (4, 4) float64; maps voxel centres (i, j, k, 1) to RAS mm.
+        name: shown in messages.
+        source: free text facts about where it came from (series UID, notes of the reader ...).
+    """
+
+    hu: np.ndarray
+    ijk_to_ras: np.ndarray
+    name: str = "CT"
+    source: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        matrix = np.asarray(self.ijk_to_ras, dtype=np.float64)
+        object.__setattr__(self, "ijk_to_ras", matrix)
+        self._check_array()
+        self._check_matrix()
+
+    def _check_array(self) -> None:
+        if self.hu.ndim != 3:
+            raise InputError(
+                f"'{self.name}' has shape {self.hu.shape}; a CT volume has three axes (slice, row, column). "
+                "Colour images and time series cannot be used: choose a plain scalar volume."
+            )
+        if 0 in self.hu.shape:
+            raise InputError(f"'{self.name}' holds no voxels (shape {self.hu.shape}). Load the CT again.")
+        if self.hu.dtype.kind not in "iuf":
+            raise InputError(f"'{self.name}' holds {self.hu.dtype} values; Hounsfield units must be real numbers.")
+
+    def _check_matrix(self) -> None:
+        matrix = self.ijk_to_ras
+        if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+            raise InputError(
+                f"'{self.name}' has no valid position in space: its IJK-to-RAS matrix is {matrix.tolist()}."
+            )
+        if not np.allclose(matrix[3], [0.0, 0.0, 0.0, 1.0]):
+            raise InputError(
+                f"'{self.name}' has a perspective IJK-to-RAS matrix; only rotation, scaling and shift are possible."
+            )
+        spacing = self.spacing_mm
+        if (spacing <= 1e-6).any() or abs(
+            np.linalg.det(matrix[:3, :3] / np.where(spacing > 0, spacing, 1.0))
+        ) < SHEAR_TOLERANCE:
+            raise InputError(
+                f"'{self.name}' is flat: two of its axes point the same way or a voxel has no size (spacing {spacing.tolist()} mm)."
+            )
+
+    @property
+    def spacing_mm(self) -> np.ndarray:
+        """(3,) distance in mm between voxel centres along i, j, k."""
+        return np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0)
+
+    @property
+    def size_ijk(self) -> np.ndarray:
+        """(3,) number of voxels along i, j, k."""
+        return np.array(self.hu.shape[::-1])
+
+    @cached_property
+    def ras_to_ijk(self) -> np.ndarray:
+        """(4, 4) inverse of `ijk_to_ras`."""
+        return np.linalg.inv(self.ijk_to_ras)
+
+    def to_ijk(self, points_ras: np.ndarray) -> np.ndarray:
+        """Continuous voxel coordinates (..., 3) in i, j, k order of RAS points (..., 3) in mm."""
+        return np.asarray(points_ras, dtype=np.float64) @ self.ras_to_ijk[:3, :3].T + self.ras_to_ijk[:3, 3]
+
+    def to_ras(self, points_ijk: np.ndarray) -> np.ndarray:
+        """RAS mm (..., 3) of continuous voxel coordinates (..., 3) in i, j, k order."""
+        return np.asarray(points_ijk, dtype=np.float64) @ self.ijk_to_ras[:3, :3].T + self.ijk_to_ras[:3, 3]
+
+    def contains_ijk(self, points_ijk: np.ndarray) -> np.ndarray:
+        """Whether continuous voxel coordinates (..., 3) fall in the volume; a voxel reaches half a step around its centre."""
+        points = np.asarray(points_ijk)
+        return ((points >= -0.5) & (points <= self.size_ijk - 0.5)).all(axis=-1)
+
+    def bounds_ras(self) -> np.ndarray:
+        """(2, 3) smallest and largest RAS mm of the volume's box."""
+        corners = np.stack(np.meshgrid(*[(-0.5, n - 0.5) for n in self.size_ijk], indexing="ij"), axis=-1).reshape(
+            -1, 3
+        )
+        ras = self.to_ras(corners)
+        return np.stack([ras.min(axis=0), ras.max(axis=0)])
+
+    def require_ct(self) -> None:
+        """Refuse images whose values cannot be Hounsfield units of a chest. Looks at a sparse sample only.
+
+        Raises:
+            InputError: naming the value range found and what to do.
+        """
+        low, high = self._sampled_range
+        if not np.isfinite([low, high]).all():
+            raise InputError(f"'{self.name}' holds no finite values. Load the CT again or repair the file.")
+        if low < HU_LIMITS[0] or high > HU_LIMITS[1]:
+            raise InputError(f"'{self.name}' holds values from {low:g} to {high:g}; that cannot be Hounsfield units.")
+        if low > LOWEST_PLAUSIBLE_HU:
+            raise InputError(
+                f"'{self.name}' does not look like a chest CT: its smallest value is {low:g}, while lung and air lie near -1000 HU. "
+                "If it is MR, PET or a label map, choose the CT; if it is CT stored without its rescale intercept, load it from DICOM."
+            )
+
+    @cached_property
+    def _sampled_range(self) -> tuple[float, float]:
+        steps = [max(1, n // SAMPLED_VOXELS_PER_AXIS) for n in self.hu.shape]
+        sample = self.hu[:: steps[0], :: steps[1], :: steps[2]]
+        finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
+        return (float(finite.min()), float(finite.max())) if finite.size else (np.nan, np.nan)
+
+    def moved(self, parent_to_world: np.ndarray) -> CTVolume:
+        """The same voxels under a linear transform (4, 4) that maps this volume's RAS to world RAS."""
+        return replace(self, ijk_to_ras=np.asarray(parent_to_world, dtype=np.float64) @ self.ijk_to_ras)
+
+    def __repr__(self) -> str:
+        size = "x".join(str(n) for n in self.size_ijk)
+        spacing = " x ".join(f"{s:.3g}" for s in self.spacing_mm)
+        return f"CTVolume('{self.name}', {size} voxels, {spacing} mm, {self.hu.dtype})"

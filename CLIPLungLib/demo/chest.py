@@ -1,0 +1,74 @@
+"""A synthetic chest CT: drawn, not recorded. It shows no patient and may be shared freely."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from CLIPLungLib.ct import CTVolume
+from CLIPLungLib.demo.bones import paint_bones
+from CLIPLungLib.demo.grid import Grid, blend, coverage_of
+from CLIPLungLib.demo.mediastinum import paint_hila, paint_mediastinum
+from CLIPLungLib.demo.trunk import paint_trunk
+from CLIPLungLib.demo.vessels import paint_vessels
+
+NAME = "Synthetic chest"
+SHAPE = (200, 300, 384)
+SPACING_MM = (1.5, 0.95, 0.95)
+# Blur of the scanner (standard deviation) and its noise.
+PSF_MM = 0.7
+NOISE_HU = 22.0
+NOISE_GRAIN_VOXELS = 0.65
+LOWEST_HU, HIGHEST_HU = -1024, 3071
+TABLE_Y = 126.0
+TABLE_HALF_WIDTH_MM = 178.0
+# Depth below the table's top and thickness in mm, HU: mattress cover, upper shell, foam, lower shell.
+TABLE_LAYERS = ((0.0, 1.2, -800.0), (9.0, 1.6, -150.0), (10.6, 13.4, -945.0), (24.0, 1.6, -250.0))
+
+
+def synthetic_chest(
+    seed: int = 0, shape: tuple[int, int, int] = SHAPE, spacing_mm: tuple[float, float, float] = SPACING_MM
+) -> CTVolume:
+    """A chest CT drawn from geometry and random numbers. The same arguments give the same voxels.
+
+    Args:
+        seed: of the outlines' irregularity, the branching of the vessels, the texture and the noise.
+        shape: voxels (K, J, I).
+        spacing_mm: distance between slices, rows and columns. The middle of the grid stays at the middle of the chest,
+            so a coarser or smaller grid shows the same anatomy.
+
+    Returns:
+        int16 HU, 46 MB at the default size, lying on the back, head first. RAS (0, -12, 150) is its middle.
+    """
+    grid = Grid(shape, spacing_mm)
+    rng = np.random.default_rng(seed)
+    hu, lobes = paint_trunk(grid, rng)
+    paint_hila(hu, grid)
+    paint_vessels(hu, grid, lobes, rng)
+    paint_mediastinum(hu, grid, rng)
+    paint_bones(hu, grid, rng)
+    _paint_table(hu, grid)
+    return CTVolume(_scan(hu, grid, rng), grid.ijk_to_ras(), NAME, {"origin": f"synthetic, seed {seed}"})
+
+
+def _paint_table(hu: np.ndarray, grid: Grid) -> None:
+    """A thin mattress on a curved shell filled with foam, under the patient from head to foot."""
+    x, y = grid.x[None, :], grid.y[:, None]
+    top = TABLE_Y - 0.00035 * x**2
+    for depth_mm, thickness_mm, value_hu in TABLE_LAYERS:
+        inside = np.minimum(thickness_mm / 2 - np.abs(y - top - depth_mm - thickness_mm / 2), TABLE_HALF_WIDTH_MM - np.abs(x))
+        coverage = coverage_of(inside, grid.edge_mm)
+        for plane in hu:
+            blend(plane, coverage * (plane < -900.0), value_hu)
+
+
+def _scan(hu: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:
+    """int16 HU after the blur and the grainy noise of a scanner. Changes `hu`."""
+    for axis, spacing in enumerate(grid.spacing_mm):
+        ndimage.gaussian_filter1d(hu, PSF_MM / spacing, axis=axis, output=hu, mode="nearest", truncate=3.0)
+    scaled = np.empty(grid.shape, np.int16)
+    for k in range(grid.shape[0]):
+        noise = ndimage.gaussian_filter(rng.standard_normal(grid.shape[1:], dtype=np.float32), NOISE_GRAIN_VOXELS, truncate=3.0)
+        noise *= NOISE_HU / noise.std()
+        scaled[k] = np.rint(np.clip(hu[k] + noise, LOWEST_HU, HIGHEST_HU))
+    return scaled

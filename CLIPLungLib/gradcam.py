@@ -1,0 +1,55 @@
+"""Volumetric Grad-CAM (Selvaraju et al., ICCV 2017): where in the patch the network found what makes it suspicious."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from CLIPLungLib.model.image_encoder import FeatureMaps
+from CLIPLungLib.model.network import CLIPLungNetwork, NetworkOutput
+
+
+def answer_with_grad_cam(network: CLIPLungNetwork, planes: Tensor, exists: Tensor) -> tuple[NetworkOutput, Tensor]:
+    """The network's answer and its heat maps in one pass; gradients stop at the last maps, so the maps cost almost nothing.
+
+    Args:
+        network: in evaluation mode; its parameters may be frozen and are left as they are.
+        planes: (B, Z, H, W) grey values.
+        exists: (B, Z) bool.
+
+    Returns:
+        The answer, and (B, Z, H, W) heat maps in 0..1: each patch's largest value is 1, or all are 0 where nothing speaks for suspicion.
+    """
+    with torch.no_grad():
+        maps = network.encoder(planes, exists)
+    with torch.enable_grad():
+        leaf = FeatureMaps(
+            maps.maps.detach().requires_grad_(True), maps.weight, maps.patch_of_map, maps.plane_of_map, maps.gate_logits
+        )
+        output = network.read(leaf, len(planes))
+        (gradient,) = torch.autograd.grad(output.suspicion.sum(), leaf.maps)
+    relevance = _relevance(maps, gradient, len(planes))
+    return output, _on_patch_grid(relevance, maps, exists, planes.shape)
+
+
+def _relevance(maps: FeatureMaps, gradient: Tensor, patches: int) -> Tensor:
+    """(N, h, w) = ReLU(sum_c alpha_c A_c), alpha being the mean gradient of a channel over all cells of the patch."""
+    cells = gradient.shape[2] * gradient.shape[3]
+    sums = gradient.new_zeros(patches, gradient.shape[1]).index_add(0, maps.patch_of_map, gradient.sum(dim=(2, 3)))
+    counts = torch.bincount(maps.patch_of_map, minlength=patches).unsqueeze(1) * cells
+    alpha = (sums / counts)[maps.patch_of_map]  # (N, C)
+    return functional.relu((alpha[:, :, None, None] * maps.maps).sum(dim=1))
+
+
+def _on_patch_grid(relevance: Tensor, maps: FeatureMaps, exists: Tensor, shape: torch.Size) -> Tensor:
+    """Spread (N, h, w) over the patch (B, Z, H, W) and scale each patch to a maximum of 1; absent planes stay 0."""
+    fine = functional.interpolate(relevance.unsqueeze(1), shape[2:], mode="bilinear", align_corners=False).squeeze(1)
+    heat = relevance.new_zeros(shape)
+    if (maps.plane_of_map < 0).all():
+        heat[:] = fine.unsqueeze(1)
+    else:
+        heat[maps.patch_of_map, maps.plane_of_map] = fine
+    heat = heat * exists[:, :, None, None]
+    highest = heat.amax(dim=(1, 2, 3), keepdim=True)
+    return torch.where(highest > 0, heat / highest.clamp(min=torch.finfo(heat.dtype).tiny), heat)

@@ -1,0 +1,1 @@
+"""LIDC-IDRI: reading the nodule table, preparing patches for training."""

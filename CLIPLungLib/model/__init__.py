@@ -1,0 +1,1 @@
+"""The CLIP-Lung network: image encoders, text encoders, prompts and losses. Needs torch."""

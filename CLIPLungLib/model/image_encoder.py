@@ -1,0 +1,127 @@
+"""Image encoders: from the planes of a patch to feature maps and one feature vector per nodule.
+
+`SliceEncoder` is ours: a 2-D network shared by all axial planes, pooled over the cells a learned gate holds for nodule. It takes any
+number of planes, so thick, thin and single slices are alike. `ChannelEncoder` is the published design (ResNet-18, planes as channels).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+TRUNKS: dict[str, tuple[tuple[int, int, int], ...]] = {
+    # (width, blocks, stride) per stage
+    "slice": ((32, 1, 1), (64, 2, 2), (128, 2, 2), (256, 1, 1)),
+    "channel": ((64, 2, 1), (128, 2, 2), (256, 2, 2), (512, 2, 2)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureMaps:
+    """What an encoder makes of B patches: N maps in all.
+
+    Attributes:
+        maps: (N, C, h, w) not negative; weighted by the gate where there is one.
+        weight: (N, h, w) the gate in 0..1, or ones.
+        patch_of_map: (N,) which of the B patches a map belongs to.
+        plane_of_map: (N,) which plane of the patch it shows; -1 where it shows all of them.
+        gate_logits: (N, h, w) how much each cell looks like nodule; None for the channel encoder.
+    """
+
+    maps: Tensor
+    weight: Tensor
+    patch_of_map: Tensor
+    plane_of_map: Tensor
+    gate_logits: Tensor | None
+
+    def pooled(self, patches: int) -> Tensor:
+        """(patches, 2, C) weighted mean and maximum over all cells of a patch; neither depends on how many planes there are."""
+        channels = self.maps.shape[1]
+        sums = self.maps.new_zeros(patches, channels).index_add(0, self.patch_of_map, self.maps.sum(dim=(2, 3)))
+        weights = self.weight.new_zeros(patches).index_add(0, self.patch_of_map, self.weight.sum(dim=(1, 2)))
+        mean = sums / (weights + 1e-3).unsqueeze(1)
+        # The maps are not negative, so 0 is a neutral start for the maximum.
+        index = self.patch_of_map.unsqueeze(1).expand(-1, channels)
+        maximum = self.maps.new_zeros(patches, channels).scatter_reduce(0, index, self.maps.amax(dim=(2, 3)), "amax")
+        return torch.stack([mean, maximum], dim=1)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions and a short cut (He et al., CVPR 2016)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = functional.relu(self.norm1(self.conv1(x)))
+        return functional.relu(self.norm2(self.conv2(inner)) + self.shortcut(x))
+
+
+def residual_trunk(stem: nn.Conv2d, stages: tuple[tuple[int, int, int], ...]) -> nn.Sequential:
+    """Stem, normalisation and residual stages."""
+    layers: list[nn.Module] = [stem, nn.BatchNorm2d(stem.out_channels), nn.ReLU()]
+    width = stem.out_channels
+    for outputs, blocks, stride in stages:
+        for index in range(blocks):
+            layers.append(ResidualBlock(width, outputs, stride if index == 0 else 1))
+            width = outputs
+    return nn.Sequential(*layers)
+
+
+class SliceEncoder(nn.Module):
+    """Shared 2-D encoder over the existing planes, pooled over the cells a gate holds for nodule.
+
+    The gate is learned from the readers' outlines during training; at inference it needs none. Mean and maximum under the gate do not
+    depend on how many planes there are, so the length of a stack gives nothing away.
+    """
+
+    def __init__(self, map_size: int = 8) -> None:
+        super().__init__()
+        stages = TRUNKS["slice"]
+        self.channels = stages[-1][0]
+        self.trunk = residual_trunk(nn.Conv2d(1, stages[0][0], 5, 2, 2, bias=False), stages)
+        self.gate = nn.Conv2d(self.channels, 1, 1)
+        # Where in the patch a nodule lies when the reader has clicked on it: learned, starts flat.
+        self.gate_position = nn.Parameter(torch.zeros(map_size, map_size))
+
+    def forward(self, planes: Tensor, exists: Tensor) -> FeatureMaps:
+        """Args: planes (B, Z, H, W) in 0..1; exists (B, Z) bool, at least one plane per patch."""
+        patch_of_map, plane_of_map = exists.nonzero(as_tuple=True)
+        inputs = planes[exists].unsqueeze(1).contiguous(memory_format=torch.channels_last)  # (N, 1, H, W)
+        maps = self.trunk(inputs)  # (N, C, h, w)
+        gate_logits = self.gate(maps).squeeze(1).float() + self.gate_position  # (N, h, w)
+        gate = torch.sigmoid(gate_logits)
+        return FeatureMaps(maps.float() * gate.unsqueeze(1), gate, patch_of_map, plane_of_map, gate_logits)
+
+
+class ChannelEncoder(nn.Module):
+    """The published encoder: ResNet-18 with a 3x3 stem and no max-pool, the planes of the patch as its input channels."""
+
+    def __init__(self, planes: int) -> None:
+        super().__init__()
+        stages = TRUNKS["channel"]
+        self.channels = stages[-1][0]
+        self.trunk = residual_trunk(nn.Conv2d(planes, stages[0][0], 3, 1, 1, bias=False), stages)
+
+    def forward(self, planes: Tensor, exists: Tensor) -> FeatureMaps:
+        """Args: planes (B, Z, H, W) in 0..1; exists (B, Z) bool. Absent planes take the values of the nearest existing one."""
+        patches = torch.arange(len(planes), device=planes.device)
+        maps = self.trunk(planes[patches.unsqueeze(1), nearest_existing(exists)]).float()  # (B, C, h, w)
+        return FeatureMaps(maps, torch.ones_like(maps[:, 0]), patches, torch.full_like(patches, -1), None)
+
+
+def nearest_existing(exists: Tensor) -> Tensor:
+    """(B, Z) index of the nearest existing plane for every plane; exists (B, Z) bool."""
+    positions = torch.arange(exists.shape[1], device=exists.device)
+    distance = (positions[:, None] - positions[None, :]).abs().expand(len(exists), -1, -1)  # (B, Z, Z)
+    return distance.masked_fill(~exists.unsqueeze(1), exists.shape[1]).argmin(dim=2)

@@ -1,0 +1,124 @@
+"""The part of CLIP-Lung that runs at inference: image encoder, heads, and the projection into the text space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from CLIPLungLib.attributes import CLASSES
+from CLIPLungLib.model.image_encoder import ChannelEncoder, FeatureMaps, SliceEncoder
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of the network.
+
+    Attributes:
+        encoder: "slice" (ours) or "channel" (the published ResNet-18).
+        planes: planes of a patch.
+        pixels: rows and columns of a plane.
+        groups: channel groups T, each with its own feature in the text space.
+        text_dim: dimension D of the text features.
+        dropout: on the pooled feature.
+    """
+
+    encoder: str = "slice"
+    planes: int = 25
+    pixels: int = 64
+    groups: int = 4
+    text_dim: int = 384
+    dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.encoder not in ("slice", "channel"):
+            raise ValueError(f"encoder must be 'slice' or 'channel', not '{self.encoder}'")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
+        """Build from plain values; unknown names are refused."""
+        unknown = set(values) - set(cls.__dataclass_fields__)
+        if unknown:
+            raise ValueError(f"unknown network settings: {sorted(unknown)}")
+        return cls(**values)
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkOutput:
+    """What the network says of B patches.
+
+    Attributes:
+        maps: of the image encoder.
+        class_logits: (B, 3) of CLASSES.
+        rating: (B,) estimated mean malignancy rating (about 1..5).
+        log_diameter: (B,) natural logarithm of the diameter in mm.
+        image_features: (B, T, D) unit vectors in the text space, one per channel group.
+    """
+
+    maps: FeatureMaps
+    class_logits: Tensor
+    rating: Tensor
+    log_diameter: Tensor
+    image_features: Tensor
+
+    @property
+    def suspicion(self) -> Tensor:
+        """(B,) one number that rises with suspicion: half the rating, half the expected class; calibration maps it to probabilities."""
+        positions = torch.linspace(-1.0, 1.0, self.class_logits.shape[1], device=self.class_logits.device)
+        expected_class = (functional.softmax(self.class_logits.float(), dim=1) * positions).sum(dim=1)
+        return (self.rating.float() - 3.0) / 2 + expected_class
+
+
+class ChannelGroupProjection(nn.Module):
+    """Splits the channels in T groups and maps each to the text space (the paper's F_t)."""
+
+    def __init__(self, channels: int, groups: int, text_dim: int) -> None:
+        super().__init__()
+        if channels % groups:
+            raise ValueError(f"{channels} channels cannot be split into {groups} equal groups")
+        self.groups = groups
+        width = 2 * channels // groups
+        self.weight = nn.Parameter(torch.randn(groups, width, text_dim) * width**-0.5)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(B, 2, C) -> (B, T, D) unit vectors."""
+        parts = pooled.unflatten(2, (self.groups, -1)).transpose(1, 2).flatten(2)  # (B, T, 2C/T)
+        return functional.normalize(torch.einsum("btw,twd->btd", parts, self.weight), dim=-1)
+
+
+class CLIPLungNetwork(nn.Module):
+    """Image encoder, classification and measuring heads, and projection. The text side is a bank of vectors beside it."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder: nn.Module = (
+            SliceEncoder(config.pixels // 8) if config.encoder == "slice" else ChannelEncoder(config.planes)
+        )
+        width = 2 * self.encoder.channels
+        self.dropout = nn.Dropout(config.dropout)
+        self.class_head = nn.Linear(width, len(CLASSES))
+        self.rating_head = nn.Linear(width, 1)
+        self.diameter_head = nn.Linear(width, 1)
+        self.projection = ChannelGroupProjection(self.encoder.channels, config.groups, config.text_dim)
+        nn.init.constant_(self.rating_head.bias, 3.0)
+        nn.init.constant_(self.diameter_head.bias, 2.0)
+
+    def forward(self, planes: Tensor, exists: Tensor) -> NetworkOutput:
+        """Args: planes (B, Z, H, W) grey values 0..1; exists (B, Z) bool."""
+        return self.read(self.encoder(planes, exists), len(planes))
+
+    def read(self, maps: FeatureMaps, patches: int) -> NetworkOutput:
+        """The answer for the feature maps of so many patches; Grad-CAM differentiates this part alone."""
+        pooled = maps.pooled(patches)  # (B, 2, C)
+        flat = self.dropout(pooled.flatten(1))
+        return NetworkOutput(
+            maps,
+            self.class_head(flat),
+            self.rating_head(flat).squeeze(1),
+            self.diameter_head(flat).squeeze(1),
+            self.projection(pooled),
+        )

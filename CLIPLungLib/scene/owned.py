@@ -1,0 +1,80 @@
+"""How CLIPLung knows its own nodes again: never by name, which a user may change or use twice.
+
+Every node made here carries what it is (an attribute) and what it belongs to (node references, which survive saving,
+loading and importing, where plain node IDs would not).
+"""
+
+from __future__ import annotations
+
+import slicer
+
+KIND = "CLIPLung.kind"
+POINT_ID = "CLIPLung.pointID"
+CT_ROLE = "CLIPLung.ct"
+MARKUPS_ROLE = "CLIPLung.markups"
+# A node points at itself: a copy made by the user carries the same attributes, but points at the original, and is theirs.
+SELF_ROLE = "CLIPLung.self"
+
+
+def add_owned(
+    scene: slicer.vtkMRMLScene,
+    class_name: str,
+    name: str,
+    kind: str,
+    markups_node: slicer.vtkMRMLMarkupsNode | None = None,
+    point_id: str | None = None,
+) -> slicer.vtkMRMLNode:
+    """A new node that `find_owned` will find again."""
+    node = scene.AddNewNodeByClass(class_name, scene.GetUniqueNameByString(name))
+    node.SetAttribute(KIND, kind)
+    node.SetAttribute(POINT_ID, point_id)
+    node.SetNodeReferenceID(MARKUPS_ROLE, markups_node.GetID() if markups_node else None)
+    node.SetNodeReferenceID(SELF_ROLE, node.GetID())
+    return node
+
+
+def all_owned(scene: slicer.vtkMRMLScene, kind: str) -> list[slicer.vtkMRMLNode]:
+    """Every node of a kind that CLIPLung made."""
+    return [
+        node
+        for node in scene.GetNodes()
+        if node.GetAttribute(KIND) == kind and node.GetNodeReference(SELF_ROLE) is node
+    ]
+
+
+def nodes_of_class(scene: slicer.vtkMRMLScene, class_name: str) -> list[slicer.vtkMRMLNode]:
+    """Every node of a class. (`slicer.util.getNodesByClass` looks into the application's scene, whatever it is given.)"""
+    return [node for node in scene.GetNodes() if node.IsA(class_name)]
+
+
+def find_owned(
+    kind: str, markups_node: slicer.vtkMRMLMarkupsNode, point_id: str | None = None
+) -> slicer.vtkMRMLNode | None:
+    """The node of a kind that belongs to a markups node, or to one of its control points when an ID is given."""
+    for node in all_owned(markups_node.GetScene(), kind) if markups_node.GetScene() else ():
+        same_point = point_id is None or node.GetAttribute(POINT_ID) == point_id
+        if same_point and node.GetNodeReference(MARKUPS_ROLE) is markups_node:
+            return node
+    return None
+
+
+def rename(node: slicer.vtkMRMLNode, name: str) -> None:
+    """Give a node a name, made unique in its scene; a node that has it already keeps its number."""
+    current = node.GetName()
+    if current != name and not current.startswith(f"{name}_"):
+        node.SetName(node.GetScene().GetUniqueNameByString(name))
+
+
+def remove_with_parts(node: slicer.vtkMRMLNode) -> None:
+    """Take a node out of its scene together with its display and storage nodes."""
+    scene = node.GetScene()
+    parts = []
+    if node.IsA("vtkMRMLDisplayableNode"):
+        parts += [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+    if node.IsA("vtkMRMLStorableNode"):
+        parts += [node.GetNthStorageNode(index) for index in range(node.GetNumberOfStorageNodes())]
+    scene.RemoveNode(node)
+    for part in parts:
+        # The application removes some of them itself.
+        if part is not None and scene.IsNodePresent(part):
+            scene.RemoveNode(part)

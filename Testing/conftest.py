@@ -1,0 +1,62 @@
+"""Shared fixtures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from CLIPLungLib.ct import CTVolume
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+LIDC_FOLDER = Path(os.environ.get("CLIPLUNG_LIDC", REPOSITORY.parent / "shared" / "lidc"))
+
+
+@pytest.fixture(scope="session")
+def lidc_folder() -> Path:
+    """The LIDC-IDRI test data (see README, "Data"); tests that need it are skipped without it."""
+    if not (LIDC_FOLDER / "nodules.csv").is_file():
+        pytest.skip(f"LIDC-IDRI test data not found at {LIDC_FOLDER} (set CLIPLUNG_LIDC to its folder)")
+    return LIDC_FOLDER
+
+
+@pytest.fixture
+def ball_ct() -> CTVolume:
+    """A lung-like block of -850 HU with a soft-tissue ball of 12 mm at RAS (10, -20, 30); voxels 0.8 x 0.8 x 1.5 mm."""
+    matrix = np.diag([-0.8, -0.8, 1.5, 1.0])
+    matrix[:3, 3] = (50.0, 20.0, 0.0)
+    volume = CTVolume(np.full((40, 100, 100), -850, np.int16), matrix, "ball")
+    k, j, i = np.indices(volume.hu.shape)
+    distance_mm = np.linalg.norm(volume.to_ras(np.stack([i, j, k], axis=-1)) - (10.0, -20.0, 30.0), axis=-1)
+    volume.hu[distance_mm <= 6.0] = 40
+    return volume
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint_file(tmp_path_factory) -> Path:
+    """An untrained but complete checkpoint of a small network, for tests of everything around the network."""
+    import torch
+    from torch.nn import functional
+
+    from CLIPLungLib.attributes import ATTRIBUTES
+    from CLIPLungLib.calibration import Calibration
+    from CLIPLungLib.checkpoint import Checkpoint, save_checkpoint
+    from CLIPLungLib.model.network import CLIPLungNetwork, NetworkConfig
+    from CLIPLungLib.patch import PatchSpec
+
+    torch.manual_seed(0)
+    levels = sum(len(attribute.levels) for attribute in ATTRIBUTES)
+    file = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    checkpoint = Checkpoint(
+        network=CLIPLungNetwork(NetworkConfig(planes=9, pixels=32, text_dim=16)).eval(),
+        class_text=functional.normalize(torch.randn(3, 16), dim=1),
+        level_text=functional.normalize(torch.randn(levels, 16), dim=1),
+        text_scale=14.0,
+        patch=PatchSpec(shape=(9, 32, 32), spacing_mm=(2.0, 1.0, 1.0)),
+        calibration=Calibration(2.0, (-1.0, 0.0, 1.0)),
+        provenance={"trained_on": "nothing"},
+    )
+    save_checkpoint(file, checkpoint)
+    return file

@@ -1,0 +1,157 @@
+"""Image encoders, heads and volumetric Grad-CAM."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from CLIPLungLib.gradcam import answer_with_grad_cam
+from CLIPLungLib.model.image_encoder import FeatureMaps, nearest_existing
+from CLIPLungLib.model.network import ChannelGroupProjection, CLIPLungNetwork, NetworkConfig
+
+SMALL = {"planes": 5, "pixels": 32, "text_dim": 12}
+
+
+@pytest.fixture(params=["slice", "channel"])
+def network(request) -> CLIPLungNetwork:
+    torch.manual_seed(0)
+    return CLIPLungNetwork(NetworkConfig(encoder=request.param, **SMALL)).eval()
+
+
+def patches(exists: list[list[bool]]) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    mask = torch.tensor(exists)
+    return torch.rand(*mask.shape, 32, 32), mask
+
+
+def test_output_has_one_row_per_patch(network):
+    output = network(*patches([[True] * 5, [False, True, True, False, False]]))
+    assert output.class_logits.shape == (2, 3)
+    assert output.suspicion.shape == output.log_diameter.shape == output.rating.shape == (2,)
+    torch.testing.assert_close(output.image_features.norm(dim=2), torch.ones(2, 4))
+
+
+def test_values_of_absent_planes_do_not_matter(network):
+    planes, exists = patches([[False, True, True, False, False]])
+    changed = planes.clone()
+    changed[~exists] = 7.0
+    torch.testing.assert_close(network(planes, exists).suspicion, network(changed, exists).suspicion)
+
+
+def test_answers_do_not_depend_on_the_rest_of_the_batch(network):
+    planes, exists = patches([[True] * 5, [False, True, True, False, False], [False, False, True, False, False]])
+    together = network(planes, exists).suspicion
+    alone = torch.cat([network(planes[[b]], exists[[b]]).suspicion for b in range(3)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+
+
+def test_slice_encoder_does_not_count_planes():
+    network = CLIPLungNetwork(NetworkConfig(**SMALL)).eval()
+    planes, exists = patches([[True] * 5])
+    same = planes[:, :1].expand(-1, 5, -1, -1).contiguous()
+    once = torch.tensor([[True, False, False, False, False]])
+    torch.testing.assert_close(network(same, exists).suspicion, network(same, once).suspicion, atol=1e-3, rtol=1e-3)
+
+
+def test_pooling_is_the_gated_mean_and_maximum():
+    maps = torch.tensor([[[[1.0, 2.0]]], [[[4.0, 0.0]]], [[[3.0, 3.0]]]])  # (3, 1, 1, 2)
+    weight = torch.tensor([[[1.0, 1.0]], [[1.0, 0.0]], [[0.5, 0.5]]])
+    pooled = FeatureMaps(maps, weight, torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0]), None).pooled(2)
+    torch.testing.assert_close(pooled[:, 0, 0], torch.tensor([7 / 3, 6.0]), rtol=2e-3, atol=0)
+    torch.testing.assert_close(pooled[:, 1, 0], torch.tensor([4.0, 3.0]))
+
+
+def test_nearest_existing_plane():
+    exists = torch.tensor([[False, False, True, False, True], [True, True, True, True, True]])
+    assert nearest_existing(exists).tolist() == [[2, 2, 2, 2, 4], [0, 1, 2, 3, 4]]
+
+
+def test_projection_keeps_channel_groups_apart():
+    torch.manual_seed(0)
+    projection = ChannelGroupProjection(channels=8, groups=4, text_dim=5)
+    pooled = torch.rand(1, 2, 8)
+    changed = pooled.clone()
+    changed[:, :, 2:4] += 1  # the channels of group 1
+    moved = (projection(changed) - projection(pooled)).abs().sum(dim=2)[0]
+    assert moved[1] > 0
+    assert moved[[0, 2, 3]].sum() == 0
+
+
+def test_unequal_channel_groups_are_refused():
+    with pytest.raises(ValueError, match="equal groups"):
+        ChannelGroupProjection(channels=10, groups=4, text_dim=5)
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(ValueError, match="unknown network settings"):
+        NetworkConfig.from_dict({"layers": 3})
+    with pytest.raises(ValueError, match="encoder must be"):
+        NetworkConfig(encoder="transformer")
+
+
+class _BrightCells(nn.Module):
+    """An encoder whose one feature is the brightness of 4 x 4 pixel cells."""
+
+    channels = 1
+
+    def forward(self, planes, exists):
+        patch, plane = exists.nonzero(as_tuple=True)
+        maps = nn.functional.avg_pool2d(planes[exists].unsqueeze(1), 4)
+        return FeatureMaps(maps, torch.ones_like(maps[:, 0]), patch, plane, None)
+
+
+class _MeanReader(CLIPLungNetwork):
+    """Suspicion = 3 x mean brightness, so Grad-CAM must equal the brightness itself."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.encoder = _BrightCells()
+        self.frozen = nn.Parameter(torch.tensor(3.0), requires_grad=False)
+
+    def read(self, maps, patches):
+        class Output:
+            suspicion = self.frozen * maps.pooled(patches)[:, 0, 0]
+
+        return Output
+
+
+def test_grad_cam_equals_hand_computed_relevance():
+    planes = torch.zeros(1, 3, 32, 32)
+    planes[0, 1, 8:12, 20:24] = 1.0
+    exists = torch.tensor([[True, True, False]])
+    _, heat = answer_with_grad_cam(_MeanReader(), planes, exists)
+    peak = np.unravel_index(int(heat[0].argmax()), tuple(heat[0].shape))
+    assert peak[0] == 1
+    assert 8 <= peak[1] < 12
+    assert 20 <= peak[2] < 24
+    assert heat.max() == 1
+    # Bilinear spreading reaches one cell further and no more.
+    assert heat[0, 1, :, :16].sum() == heat[0, 0].sum() == heat[0, 2].sum() == 0
+
+
+def test_grad_cam_of_an_empty_patch_is_zero_not_nan():
+    _, heat = answer_with_grad_cam(_MeanReader(), torch.zeros(1, 3, 32, 32), torch.ones(1, 3, dtype=torch.bool))
+    assert heat.abs().sum() == 0
+
+
+def test_grad_cam_leaves_the_network_as_it_was_and_agrees_with_a_plain_call(network):
+    network.requires_grad_(False)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    planes, exists = patches([[True] * 5, [False, True, True, False, False]])
+    output, heat = answer_with_grad_cam(network, planes, exists)
+    torch.testing.assert_close(output.suspicion, network(planes, exists).suspicion)
+    assert heat.shape == planes.shape
+    assert heat.min() >= 0
+    assert heat[1, [0, 3, 4]].abs().sum() == 0
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_grad_cam_of_a_batch_equals_that_of_each_patch(network):
+    planes, exists = patches([[True] * 5, [False, True, True, False, False]])
+    _, together = answer_with_grad_cam(network, planes, exists)
+    for b in range(2):
+        _, alone = answer_with_grad_cam(network, planes[[b]], exists[[b]])
+        torch.testing.assert_close(together[[b]], alone, atol=1e-3, rtol=1e-2)
