@@ -101,7 +101,8 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from CLIPLungLib.training.evaluate import evaluate_checkpoint, evaluation_text
+    from CLIPLungLib.training.evaluate import evaluate_checkpoint
+    from CLIPLungLib.training.tables import evaluation_text
 
     evaluation = evaluate_checkpoint(options.checkpoint, options.views, options.lidc, options.fold, options.device)
     print(evaluation_text(evaluation))

@@ -89,10 +89,13 @@ def require_point(ct: CTVolume, point_ras: np.ndarray) -> np.ndarray:
     Raises:
         InputError: not three finite numbers, outside the scan, in unreadable voxels, or in air.
     """
-    point = np.asarray(point_ras, dtype=np.float64).reshape(-1)
+    try:
+        point = np.asarray(point_ras, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        point = np.empty(0)
     if point.shape != (3,) or not np.isfinite(point).all():
         raise InputError(
-            f"A point needs three finite coordinates (R, A, S in mm), not {np.asarray(point_ras).tolist()}."
+            f"A point needs three finite coordinates (R, A, S in mm), not {np.asarray(point_ras, dtype=object).tolist()}."
         )
     if not ct.contains_ijk(ct.to_ijk(point)):
         low, high = ct.bounds_ras()

@@ -340,7 +340,7 @@ def test_json_holds_the_result(result, tmp_path):
 
 @pytest.mark.parametrize("axes", GEOMETRIES.values(), ids=GEOMETRIES.keys())
 def test_heatmap_file_puts_every_voxel_where_it_was(result, tmp_path, axes):
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     matrix = centered_matrix(axes * 1.37)
     matrix[:3, 3] += (-56.3, -86.4123456789, -115.9)
@@ -355,7 +355,7 @@ def test_heatmap_file_puts_every_voxel_where_it_was(result, tmp_path, axes):
 
 
 def test_heatmap_file_peaks_at_the_nodule(result, tmp_path):
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     write_heatmap(result, tmp_path / "heatmap.nrrd")
     image = sitk.ReadImage(str(tmp_path / "heatmap.nrrd"))
@@ -423,7 +423,7 @@ def test_percent_never_claims_certainty(probability, text):
 
 @pytest.mark.lidc
 def test_picture_of_a_real_nodule_shows_it_in_the_middle(lidc_folder, result, tmp_path):
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     image = sitk.ReadImage(str(lidc_folder / "crops" / "LIDC-IDRI-0001_3192_0.nii.gz"))
     matrix = np.eye(4)

@@ -140,6 +140,7 @@ def test_the_chart_goes_over_to_the_nodule_shown_last(app, ct_node, points):
     assert chart.GetTitle().startswith("N-1")
     assert results.show_stored(points, "2").chart_node is chart
     assert chart.GetTitle() == "N-2: 7% suspicious, malignant"
+    assert chart.GetNumberOfPlotSeriesNodes() == 1
     assert app.scene.GetNumberOfNodes() == count
 
 
@@ -302,6 +303,22 @@ def test_removing_everything_leaves_the_scene_as_before(app, ct_node, points):
     assert sorted(node.GetID() for node in app.scene.GetNodes()) == before
     assert foreground_ids(app) == {None}
     assert not results.remove_result(points, "1")
+
+
+def test_a_scene_without_application_logics_is_left_clean_too():
+    scene = slicer.vtkMRMLScene()
+    ct_node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
+    slicer.util.updateVolumeFromArray(ct_node, np.zeros((3, 4, 5), np.int16))
+    points = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Nodules")
+    points.AddControlPoint(NODULE_RAS, "N-1")
+    before = scene.GetNumberOfNodes()
+    shown = results.show_result(ct_node, points, "1", fake_result())
+    for node in (shown.overlay_node, shown.table_node):
+        node.AddDefaultStorageNode()
+    results.remove_result(points, "1")
+    kinds = [node.GetAttribute("CLIPLung.kind") for node in scene.GetNodes()]
+    assert scene.GetNumberOfNodes() == before + 1
+    assert kinds[before:] == ["colors"]
 
 
 def test_removing_one_leaves_the_other(app, ct_node, points):

@@ -10,7 +10,7 @@ import pytest
 from slicer_host import NODULE_RAS, OTHER_RAS, add_transform, fake_result, random_affine, slicer, synthetic_ct, vtk
 
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.report.palette import heat_rgb
+from CLIPLungLib.palette import heat_rgb
 from CLIPLungLib.scene import results, table
 from CLIPLungLib.scene.chart import find_chart
 from CLIPLungLib.scene.ct_node import world_ijk_to_ras

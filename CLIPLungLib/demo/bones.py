@@ -65,7 +65,9 @@ def _rib_path(number: int, sign: float) -> np.ndarray:
 def _paint_rib(hu: np.ndarray, grid: Grid, number: int, sign: float, rng: np.random.Generator) -> None:
     path = _rib_path(number, sign)
     tangent = np.gradient(path, axis=0)
-    outward = path - np.stack([np.zeros(len(path)), outline.along_z(outline.Z_KNOTS, outline.CAGE_CENTER_Y, path[:, 2]), path[:, 2]], 1)
+    outward = path - np.stack(
+        [np.zeros(len(path)), outline.along_z(outline.Z_KNOTS, outline.CAGE_CENTER_Y, path[:, 2]), path[:, 2]], 1
+    )
     height = np.cross(tangent, outward)  # along the rib's height, in the chest wall
     height /= np.linalg.norm(height, axis=1, keepdims=True)
     run = np.linspace(0.0, 1.0, len(path))
@@ -109,7 +111,9 @@ def _paint_sternum(hu: np.ndarray, grid: Grid) -> None:
 
 def _paint_clavicle(hu: np.ndarray, grid: Grid, sign: float) -> None:
     """A flat S from the breastbone's notch to the shoulder."""
-    knots = np.array([[20, -36, 262, 8.5], [38, -46, 266, 6.5], [66, -44, 274, 5.5], [100, -20, 284, 5.5], [132, 6, 290, 5.5]])
+    knots = np.array(
+        [[20, -36, 262, 8.5], [38, -46, 266, 6.5], [66, -44, 274, 5.5], [100, -20, 284, 5.5], [132, 6, 290, 5.5]]
+    )
     path = smooth_path(knots * (sign, 1.0, 1.0, 1.0), STEP_MM)
     _bone(hu, grid, *tube_depth(grid, path[:, :3], path[:, 3]), cortex_mm=1.8)
 
@@ -127,7 +131,9 @@ def _paint_scapula(hu: np.ndarray, grid: Grid, sign: float) -> None:
         points.append(np.stack([sign * x, y - 3.0 * np.sin(np.pi * across), np.full(len(angle), z), radius], axis=1))
     plate = np.concatenate(points)
     _bone(hu, grid, *tube_depth(grid, plate[:, :3], plate[:, 3]), cortex_mm=1.2)
-    ridge = np.array([[84, 100, 236, 3.0], [104, 98, 248, 4.0], [126, 84, 262, 5.0], [142, 62, 272, 6.0], [148, 42, 278, 6.0]])
+    ridge = np.array(
+        [[84, 100, 236, 3.0], [104, 98, 248, 4.0], [126, 84, 262, 5.0], [142, 62, 272, 6.0], [148, 42, 278, 6.0]]
+    )
     neck = np.array([[112, 62, 252, 6.0], [124, 46, 260, 9.0], [128, 40, 262, 12.0]])
     for knots in (ridge, neck):
         path = smooth_path(knots * (sign, 1.0, 1.0, 1.0), STEP_MM)
@@ -140,7 +146,9 @@ def _paint_vertebra(hu: np.ndarray, grid: Grid, number: int, rng: np.random.Gene
     y_middle = outline.spine_y(z_middle)
     growth = number / (len(VERTEBRA_Z) - 1)
     half_x, half_y, half_z = 14.5 + 6.5 * growth, 10.0 + 5.0 * growth, 8.2 + 4.6 * growth
-    box = grid.box(np.array([-45.0, y_middle - 20.0, z_middle - 36.0]), np.array([45.0, y_middle + 75.0, z_middle + 18.0]))
+    box = grid.box(
+        np.array([-45.0, y_middle - 20.0, z_middle - 36.0]), np.array([45.0, y_middle + 75.0, z_middle + 18.0])
+    )
     x, y, z = grid.coordinates(box)
     # Each level follows the curve of the spine.
     dx, dy, dz = x, y - outline.along_z(outline.Z_KNOTS, outline.SPINE_Y, z).astype(np.float32), z - z_middle

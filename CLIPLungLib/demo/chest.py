@@ -56,19 +56,27 @@ def _paint_table(hu: np.ndarray, grid: Grid) -> None:
     x, y = grid.x[None, :], grid.y[:, None]
     top = TABLE_Y - 0.00035 * x**2
     for depth_mm, thickness_mm, value_hu in TABLE_LAYERS:
-        inside = np.minimum(thickness_mm / 2 - np.abs(y - top - depth_mm - thickness_mm / 2), TABLE_HALF_WIDTH_MM - np.abs(x))
+        inside = np.minimum(
+            thickness_mm / 2 - np.abs(y - top - depth_mm - thickness_mm / 2), TABLE_HALF_WIDTH_MM - np.abs(x)
+        )
         coverage = coverage_of(inside, grid.edge_mm)
         for plane in hu:
             blend(plane, coverage * (plane < -900.0), value_hu)
 
 
+def scanner_noise(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Grainy noise in HU, float32, of one slice (J, I) or a stack of slices (K, J, I); slices are independent."""
+    grain = [0.0] * (len(shape) - 2) + [NOISE_GRAIN_VOXELS] * 2
+    noise = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), grain, truncate=3.0, mode="wrap")
+    # Smoothing white noise with a Gaussian of s voxels leaves about 1 / (4 pi s^2) of its variance.
+    return noise * np.float32(NOISE_HU * NOISE_GRAIN_VOXELS * np.sqrt(4.0 * np.pi))
+
+
 def _scan(hu: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:
-    """int16 HU after the blur and the grainy noise of a scanner. Changes `hu`."""
+    """int16 HU after the blur and the noise of a scanner. Changes `hu`."""
     for axis, spacing in enumerate(grid.spacing_mm):
         ndimage.gaussian_filter1d(hu, PSF_MM / spacing, axis=axis, output=hu, mode="nearest", truncate=3.0)
-    scaled = np.empty(grid.shape, np.int16)
-    for k in range(grid.shape[0]):
-        noise = ndimage.gaussian_filter(rng.standard_normal(grid.shape[1:], dtype=np.float32), NOISE_GRAIN_VOXELS, truncate=3.0)
-        noise *= NOISE_HU / noise.std()
-        scaled[k] = np.rint(np.clip(hu[k] + noise, LOWEST_HU, HIGHEST_HU))
-    return scaled
+    scanned = np.empty(grid.shape, np.int16)
+    for k, plane in enumerate(hu):
+        scanned[k] = np.rint(np.clip(plane + scanner_noise(grid.shape[1:], rng), LOWEST_HU, HIGHEST_HU))
+    return scanned

@@ -14,6 +14,7 @@ from scipy import interpolate
 
 # Where the middle of every grid lies, so that coarser or smaller grids show the same chest.
 CENTER_LPS = (0.0, 12.0, 150.0)
+ArrayLike3 = np.ndarray | tuple[float, float, float]
 SPLAT_CHUNK = 4_000_000
 THIN_MM = 0.65
 
@@ -54,13 +55,17 @@ class Grid:
         """Width over which a surface's coverage goes from 0 to 1: one in-plane voxel."""
         return float(self.spacing_mm[2])
 
+    def to_ras(self, point_lps: np.ndarray) -> tuple[float, float, float]:
+        """RAS mm of a point in LPS mm."""
+        return -float(point_lps[0]), -float(point_lps[1]), float(point_lps[2])
+
     def ijk_to_ras(self) -> np.ndarray:
         """(4, 4) IJK-to-RAS matrix."""
         matrix = np.diag([-self.spacing_mm[2], -self.spacing_mm[1], self.spacing_mm[0], 1.0])
         matrix[:3, 3] = (-float(self.x[0]), -float(self.y[0]), float(self.z[0]))
         return matrix
 
-    def box(self, low_lps: np.ndarray, high_lps: np.ndarray) -> tuple[slice, slice, slice]:
+    def box(self, low_lps: ArrayLike3, high_lps: ArrayLike3) -> tuple[slice, slice, slice]:
         """Slices (k, j, i) of the voxels between two corners; may be empty."""
         slices = []
         for axis, coordinate in enumerate((2, 1, 0)):
@@ -129,7 +134,9 @@ def coverage_of(depth_mm: np.ndarray, edge_mm: float) -> np.ndarray:
     return np.clip(depth_mm / edge_mm + 0.5, 0.0, 1.0)
 
 
-def paint_tube(hu: np.ndarray, grid: Grid, path_lps: np.ndarray, radius_mm: np.ndarray | float, value_hu: float) -> None:
+def paint_tube(
+    hu: np.ndarray, grid: Grid, path_lps: np.ndarray, radius_mm: np.ndarray | float, value_hu: float
+) -> None:
     """Fill a tube of one density."""
     radius = np.broadcast_to(np.asarray(radius_mm, dtype=np.float64), len(path_lps))
     box, depth = tube_depth(grid, path_lps, radius)
@@ -139,7 +146,8 @@ def paint_tube(hu: np.ndarray, grid: Grid, path_lps: np.ndarray, radius_mm: np.n
 def splat_spheres(
     hu: np.ndarray, grid: Grid, centers_lps: np.ndarray, radius_mm: np.ndarray, inside_hu: float, outside_hu: float
 ) -> None:
-    """Paint very many small spheres at once; denser ones win over what is there, lighter ones lose to nothing but air.
+    """Paint very many small spheres at once. Where they meet what is there, the more extreme density stays: the higher one
+    for spheres denser than their surroundings, the lower one for lighter spheres.
 
     Args:
         hu: (K, J, I) float32, C-contiguous, changed in place.
@@ -164,7 +172,9 @@ def splat_spheres(
             index = np.rint(center).astype(int)[:, None, :] + offsets
             away_mm = np.linalg.norm((index - center[:, None, :]) * spacing, axis=-1)
             # A tube thinner than a voxel never fills one.
-            cover = coverage_of(radius_mm[part, None] - away_mm, grid.edge_mm) * np.minimum(1.0, radius_mm[part, None] / THIN_MM)
+            cover = coverage_of(radius_mm[part, None] - away_mm, grid.edge_mm) * np.minimum(
+                1.0, radius_mm[part, None] / THIN_MM
+            )
             used = (cover > 0) & ((index >= 0) & (index < shape)).all(axis=-1)
             values = (outside_hu + cover[used] * (inside_hu - outside_hu)).astype(np.float32)
             combine.at(flat, np.ravel_multi_index(tuple(index[used].T), grid.shape), values)

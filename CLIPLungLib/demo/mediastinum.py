@@ -53,9 +53,9 @@ HILA = (
 )
 # Fat-filled grooves of the heart with their coronary arteries, as directions from its middle.
 GROOVES_LPS = (
-    ((-8, -48, 44), (-38, -34, 14), (-48, -10, -20), (-30, 18, -48)),
-    ((8, -48, 40), (30, -44, 8), (44, -36, -22), (52, -30, -42)),
-    ((38, 8, 46), (48, 28, 12), (40, 36, -20), (10, 36, -44)),
+    ((-8, -48, 44), (-38, -34, 14), (-50, -6, -12)),
+    ((8, -48, 40), (30, -44, 8), (48, -38, -16)),
+    ((38, 8, 46), (48, 28, 12), (42, 34, -12)),
 )
 GROOVE_RADIUS_MM = 5.0
 CORONARY_RADIUS_MM = 1.5
@@ -109,7 +109,16 @@ def _on_heart(directions: np.ndarray) -> np.ndarray:
 
 def _paint_nodes(hu: np.ndarray, grid: Grid, rng: np.random.Generator) -> None:
     """Small lymph nodes in the fat beside the windpipe and under its fork."""
-    places = ((-16, 4, 222), (-17, 8, 210), (14, -2, 208), (3, 14, 186), (-4, 16, 180), (10, -40, 205), (-2, -40, 222), (20, -16, 210))
+    places = (
+        (-16, 4, 222),
+        (-17, 8, 210),
+        (14, -2, 208),
+        (3, 14, 186),
+        (-4, 16, 180),
+        (10, -40, 205),
+        (-2, -40, 222),
+        (20, -16, 210),
+    )
     for place in places:
         start = np.array(place) + rng.uniform(-3.0, 3.0, 3)
         path = smooth_path(np.stack([start, start + rng.uniform(-4.0, 4.0, 3) + 0.5]), STEP_MM)

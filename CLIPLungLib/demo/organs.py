@@ -40,7 +40,7 @@ def paint_organs(
     blend(hu, inside * coverage_of(-heart - 11.0 - 3.0 * wobble, edge_mm), BLOOD_HU)
     blend(hu, inside * coverage_of(np.minimum(-above, above + DIAPHRAGM_MM), edge_mm), MUSCLE_HU)
     _paint_abdomen(hu, x, y, z, inside * coverage_of(-above - DIAPHRAGM_MM, edge_mm), wobble, streaks, edge_mm)
-    column = np.maximum(outline.spine_column(x, y, z) + 3.0, outline.spine_y(z) - y)
+    column = np.maximum(np.maximum(outline.spine_column(x, y, z) + 3.0, outline.spine_y(z) - y), cage - 4.0)
     blend(hu, coverage_of(-column, edge_mm), MUSCLE_HU)
 
 

@@ -30,6 +30,8 @@ APEX_Z = {"right": 276.0, "left": 279.0}
 APEX_BASE_Z = 185.0
 
 HEART_CENTER_LPS = (18.0, -42.0, 120.0)
+HEART_FLOOR_Z = 106.0
+HEART_FLATNESS = 0.75
 HEART_AXIS_LPS = (0.74, -0.44, -0.51)
 HEART_HALF_AXES_MM = (63.0, 47.0)
 RIGHT_ATRIUM_CENTER_LPS = (-19.0, -28.0, 124.0)
@@ -53,7 +55,7 @@ def along_z(z_knots: tuple[float, ...], values: tuple[float, ...], z: np.ndarray
 
 def at_height(z_knots: tuple[float, ...], values: tuple[float, ...], z: float) -> float:
     """`along_z` for one height, as a plain number (which keeps float32 arithmetic in float32)."""
-    return float(along_z(z_knots, values, np.float64(z)))
+    return float(along_z(z_knots, values, np.array(z)))
 
 
 def superellipse(x: np.ndarray, y: np.ndarray, half_x: float, half_y: float, power: float = 2.4) -> np.ndarray:
@@ -115,6 +117,8 @@ def spine_column(x: np.ndarray, y: np.ndarray, z: float) -> np.ndarray:
 
 def heart(x: np.ndarray, y: np.ndarray, z: np.ndarray | float, fat_mm: float = 0.0) -> np.ndarray:
     """Ventricles and right atrium; `fat_mm` adds the pericardial fat."""
+    # Lying on the diaphragm, the lower half tapers only a little.
+    z = z + HEART_FLATNESS * np.maximum(HEART_FLOOR_Z - z, 0.0)
     dx, dy, dz = (c - m for c, m in zip((x, y, z), HEART_CENTER_LPS, strict=True))
     axis = HEART_AXIS_LPS
     along = dx * axis[0] + dy * axis[1] + dz * axis[2]
@@ -122,7 +126,8 @@ def heart(x: np.ndarray, y: np.ndarray, z: np.ndarray | float, fat_mm: float = 0
     # Blunt at the base, pointed at the apex.
     narrowing = 1.0 + 0.12 * np.clip(along / HEART_HALF_AXES_MM[0], -1.0, 1.2)
     ventricles = ellipsoid(along, across * narrowing, 0.0, (*HEART_HALF_AXES_MM, 1.0))
-    atrium = ellipsoid(*(c - m for c, m in zip((x, y, z), RIGHT_ATRIUM_CENTER_LPS, strict=True)), RIGHT_ATRIUM_HALF_AXES_MM)
+    ax, ay, az = (c - m for c, m in zip((x, y, z), RIGHT_ATRIUM_CENTER_LPS, strict=True))
+    atrium = ellipsoid(ax, ay, az, RIGHT_ATRIUM_HALF_AXES_MM)
     return smooth_min(ventricles, atrium, 8.0) - fat_mm
 
 

@@ -1,4 +1,4 @@
-"""Smooth three-dimensional nodule shapes from readers' outlines."""
+"""The smooth three-dimensional shape of a nodule from a reader's outlines."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ import numpy as np
 from scipy import interpolate, ndimage
 
 from CLIPLungLib.demo.annotations import Contour, Reading
+from CLIPLungLib.demo.outline import smooth_max
 
 GRID_MM = 0.4
 MARGIN_MM = 4.0
-# Beyond this a distance says no more; it keeps one reader's outlier from bending the mean of all.
 FAR_MM = 6.0
+# Takes the staircase between slices away and leaves lobes of the outline in place.
+SMOOTHING_MM = (0.6, 0.3, 0.3)
+# The last outline of a nodule is often still wide, but no nodule ends in a flat face: its rim is rounded over this share of
+# the greatest depth.
+END_ROUNDING = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,14 +28,10 @@ class NoduleShape:
     Attributes:
         depth_mm: (K, J, I) float32, positive inside, on a grid of `GRID_MM` in LPS directions (k up, j to the back, i to the left).
         center_index: (3,) continuous k, j, i of the centre of mass.
-        diameter_mm: mean over the readers of the longest diameter in a slice.
-        ratings: mean over the readers per rating.
     """
 
     depth_mm: np.ndarray
     center_index: np.ndarray
-    diameter_mm: float
-    ratings: dict[str, float]
 
     @property
     def reach_mm(self) -> float:
@@ -45,42 +46,42 @@ class NoduleShape:
         return depth.reshape(np.broadcast_shapes(x.shape, y.shape, z.shape))
 
 
-def consensus_shape(readings: Sequence[Reading]) -> NoduleShape:
-    """The mean of several readers' shapes of one nodule (of one scan)."""
-    pixel_mm = readings[0].pixel_mm
-    low, high = _bounds(readings)
-    axes = [np.arange(a, b + GRID_MM, GRID_MM) for a, b in zip(low, high, strict=True)]  # x, y, z in mm
-    depth = np.mean([_reader_depth(reading, *axes) for reading in readings], axis=0)
-    # Outlines run along the first pixels outside, so the surface lies half a pixel inside them.
-    depth = ndimage.gaussian_filter(depth - pixel_mm / 2, 1.0).astype(np.float32)
-    center = np.array(ndimage.center_of_mass(depth > 0))
-    names = readings[0].ratings
-    ratings = {name: float(np.mean([reading.ratings[name] for reading in readings])) for name in names}
-    return NoduleShape(depth, center, float(np.mean([reading.diameter_mm for reading in readings])), ratings)
-
-
-def _bounds(readings: Sequence[Reading]) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest x, y, z in mm of all outlines, with a margin."""
-    points = [
-        np.column_stack([c.points_px * r.pixel_mm, np.full(len(c.points_px), c.z_mm)]) for r in readings for c in r.contours
+def nodule_shape(reading: Reading) -> NoduleShape:
+    """The shape a reader outlined: filled slice by slice, interpolated between slices by distance to the outline, smoothed."""
+    outlines = [
+        np.column_stack([contour.points_px * reading.pixel_mm, np.full(len(contour.points_px), contour.z_mm)])
+        for contour in reading.contours
     ]
-    every = np.concatenate(points)
-    return every.min(axis=0) - MARGIN_MM, every.max(axis=0) + MARGIN_MM
+    points = np.concatenate(outlines)
+    low, high = points.min(axis=0) - MARGIN_MM, points.max(axis=0) + MARGIN_MM
+    x, y, z = (np.arange(first, last + GRID_MM, GRID_MM) for first, last in zip(low, high, strict=True))
+    flat = _depth(reading, x, y, z)
+    to_end_mm = _to_end(reading, z)[:, None, None]
+    rounded = -smooth_max(-flat, -to_end_mm, END_ROUNDING * float(np.minimum(flat, to_end_mm).max()))
+    depth = ndimage.gaussian_filter(rounded, np.array(SMOOTHING_MM) / GRID_MM)
+    # Rounding and smoothing take tissue away; moving the surface outwards gives back the volume that was outlined.
+    outlined_share = (np.minimum(flat, to_end_mm) > 0).mean()
+    depth = np.clip(depth - np.quantile(depth, 1.0 - outlined_share), -FAR_MM, FAR_MM).astype(np.float32)
+    return NoduleShape(depth, np.array(ndimage.center_of_mass(depth > 0)))
 
 
-def _reader_depth(reading: Reading, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """(K, J, I) depth inside one reader's outlines: exact in the outlined slices, interpolated between them."""
+def _depth(reading: Reading, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """(K, J, I) depth inside the outlines of the slice at hand, interpolated between slices; the last slices reach on forever."""
     heights = sorted({contour.z_mm for contour in reading.contours})
-    slices = [_slice_depth([c for c in reading.contours if c.z_mm == height], reading.pixel_mm, x, y) for height in heights]
-    step = float(np.min(np.diff(heights))) if len(heights) > 1 else float(reading.pixel_mm)
-    # Above and below, the outline shrinks to nothing half a slice further on.
-    caps = [np.clip(edge - 2.0 * max(float(edge.max()), 0.1), -FAR_MM, FAR_MM) for edge in (slices[0], slices[-1])]
-    stack = np.stack([caps[0], *slices, caps[1]])
-    levels = [heights[0] - step, *heights, heights[-1] + step]
-    inside_levels = np.clip(z, levels[0], levels[-1])
-    depth = interpolate.interp1d(levels, stack, axis=0)(inside_levels)
-    beyond = np.abs(z - inside_levels)
-    return np.maximum(depth - beyond[:, None, None], -FAR_MM)
+    slices = [
+        _slice_depth([c for c in reading.contours if c.z_mm == height], reading.pixel_mm, x, y) for height in heights
+    ]
+    stack = np.stack(slices)
+    if len(heights) > 1:
+        stack = interpolate.interp1d(heights, stack, axis=0)(np.clip(z, heights[0], heights[-1]))
+    return np.broadcast_to(stack, (len(z), len(y), len(x)))
+
+
+def _to_end(reading: Reading, z: np.ndarray) -> np.ndarray:
+    """(K,) mm to the nearer end of the nodule, which lies half a slice beyond the first and the last outline."""
+    heights = np.unique([contour.z_mm for contour in reading.contours])
+    half_step = float(np.min(np.diff(heights))) / 2 if len(heights) > 1 else reading.pixel_mm / 2
+    return np.minimum(z - heights[0], heights[-1] - z) + half_step
 
 
 def _slice_depth(contours: Sequence[Contour], pixel_mm: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:

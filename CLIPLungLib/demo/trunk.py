@@ -22,7 +22,11 @@ def paint_trunk(grid: Grid, rng: np.random.Generator) -> tuple[np.ndarray, np.nd
     Returns:
         (K, J, I) float32 HU, and (K, J, I) int8 lobes: 0 no lung, 1..3 right upper, middle, lower, 4 and 5 left upper, lower.
     """
-    wobbles, muscles, streaks = SmoothField(grid, 34.0, rng), SmoothField(grid, (30.0, 14.0, 14.0), rng), SmoothField(grid, 6.0, rng)
+    wobbles, muscles, streaks = (
+        SmoothField(grid, 34.0, rng),
+        SmoothField(grid, (30.0, 14.0, 14.0), rng),
+        SmoothField(grid, 6.0, rng),
+    )
     coarse, fine = SmoothField(grid, 14.0, rng), SmoothField(grid, 2.6, rng)
     hu = np.full(grid.shape, AIR_HU, np.float32)
     lobes = np.zeros(grid.shape, np.int8)

@@ -16,14 +16,17 @@ from CLIPLungLib.demo.grid import Grid, splat_spheres
 BLOOD_HU = 42.0
 LUNG_HU = -872.0
 BRONCHUS_HU = -960.0
-BRONCHUS_WALL_HU = 20.0
-TERMINAL_RADIUS_MM = 0.55
+BRONCHUS_WALL_HU = -60.0
+TERMINAL_RADIUS_MM = 0.50
 MURRAY_POWER = 3.0
 # One end point per so much lung: about the size of a secondary lobule.
 VOLUME_PER_END_MM3 = 1300.0
 # Ends stay away from the pleura and the fissures, so these remain clear, as in life.
 CLEARANCE_MM = 3.5
-BRONCHUS_LEAST_ARTERY_MM = 1.5
+BRONCHUS_LEAST_ARTERY_MM = 1.9
+# Radius of a bronchus as a share of its artery's, and thickness of its wall.
+BRONCHUS_SHARE = 0.68
+BRONCHUS_WALL_MM = 0.6
 # Bronchi run above and in front of their arteries.
 BRONCHUS_SIDE_LPS = np.array([0.35, -0.55, 0.76])
 
@@ -70,7 +73,7 @@ def paint_vessels(hu: np.ndarray, grid: Grid, lobes: np.ndarray, rng: np.random.
             splat_spheres(hu, grid, tubes[:, :3], tubes[:, 3], BLOOD_HU, LUNG_HU)
             if kind == "artery":
                 bronchi = _bronchi(branches, np.array(BRONCHUS_ROOTS[lobe - 1], dtype=np.float64))
-                walls.append(bronchi + (0.0, 0.0, 0.0, 0.75))
+                walls.append(bronchi + (0.0, 0.0, 0.0, BRONCHUS_WALL_MM))
                 lumens.append(bronchi)
     wall, lumen = np.concatenate(walls), np.concatenate(lumens)
     splat_spheres(hu, grid, wall[:, :3], wall[:, 3], BRONCHUS_WALL_HU, LUNG_HU)
@@ -83,7 +86,7 @@ def _end_points(grid: Grid, lobe: np.ndarray, rng: np.random.Generator) -> np.nd
     if not len(found):
         return np.zeros((0, 3))
     count = max(8, int(len(found) * np.prod(grid.spacing_mm) / VOLUME_PER_END_MM3))
-    # Best of several draws per point keeps them apart without a costly exact spacing.
+    # Many more than needed, because some lie too close to the surface and some too close together.
     drawn = rng.choice(found, 6 * count)
     clear = _is_clear(grid, lobe, drawn)
     k, j, i = np.unravel_index(drawn[clear], grid.shape)
@@ -125,7 +128,7 @@ def grow(root_lps: np.ndarray, ends_lps: np.ndarray, rng: np.random.Generator) -
         last = len(ends) == 1
         way = (middle - start) * (1.0 if last else rng.uniform(0.26, 0.40))
         length = float(np.linalg.norm(way))
-        end = start + way + (0.0 if last else 0.05) * length * rng.standard_normal(3)
+        end = start + way + (0.0 if last else 0.035) * length * rng.standard_normal(3)
         radius = _radius(len(ends))
         begin_radius = min(parent_radius, 1.25 * radius)
         yield Branch(start, start + 0.35 * length * direction, end, begin_radius, radius * (0.75 if last else 1.0))
@@ -147,7 +150,9 @@ def _split(ends: np.ndarray, heading: np.ndarray, rng: np.random.Generator) -> t
     sideways = offsets - 0.6 * (offsets @ heading)[:, None] * heading
     _, axes = np.linalg.eigh(sideways.T @ sideways)
     order = np.argsort(sideways @ axes[:, -1], kind="stable")
-    cut = int(np.clip(round(len(ends) * rng.choice([rng.uniform(0.2, 0.45), rng.uniform(0.55, 0.8)])), 1, len(ends) - 1))
+    # One branch carries on, the other leaves it.
+    smaller = int(np.clip(round(len(ends) * rng.uniform(0.2, 0.45)), 1, len(ends) - 1))
+    cut = smaller if rng.random() < 0.5 else len(ends) - smaller
     return ends[order[:cut]], ends[order[cut:]]
 
 
@@ -158,8 +163,8 @@ def _bronchi(arteries: list[Branch], root_lps: np.ndarray) -> np.ndarray:
     parts = []
     for branch in followed:
         path = branch.sample()
-        lumen = 0.72 * path[:, 3]
-        parts.append(np.column_stack([path[:, :3] + side * (path[:, 3] + lumen + 0.9)[:, None], lumen]))
+        lumen = BRONCHUS_SHARE * path[:, 3]
+        parts.append(np.column_stack([path[:, :3] + side * (path[:, 3] + lumen + BRONCHUS_WALL_MM)[:, None], lumen]))
     if parts:
         first = parts[0][0]
         parts.append(Branch(root_lps, (root_lps + first[:3]) / 2, first[:3], first[3] + 0.5, first[3]).sample())

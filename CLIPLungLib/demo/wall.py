@@ -30,7 +30,14 @@ MUSCLE_MM = (
 
 
 def paint_wall(
-    hu: np.ndarray, x: np.ndarray, y: np.ndarray, z: float, cage: np.ndarray, body: np.ndarray, wobble: np.ndarray, edge_mm: float
+    hu: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    z: float,
+    cage: np.ndarray,
+    body: np.ndarray,
+    wobble: np.ndarray,
+    edge_mm: float,
 ) -> None:
     """Paint one slice, in place.
 
@@ -49,7 +56,9 @@ def paint_wall(
     from_sheet_mm = np.abs(layer - np.rint(layer)) * LAYER_MM
     # Between muscles of one layer, fat lies where the random field crosses zero.
     between_mm = np.abs(wobble) * 14.0
-    fat = np.clip(SHEET_MM + 0.5 - np.minimum(from_sheet_mm, between_mm), 0.0, 1.0) * (0.40 + 0.30 * np.clip(wobble, -1.0, 1.0))
+    fat = np.clip(SHEET_MM + 0.5 - np.minimum(from_sheet_mm, between_mm), 0.0, 1.0) * (
+        0.40 + 0.30 * np.clip(wobble, -1.0, 1.0)
+    )
     fat *= np.clip((cage - 9.0) / 3.0, 0.0, 1.0)
     blend(hu, coverage_of(muscle, edge_mm) * (1.0 - fat), MUSCLE_HU)
 

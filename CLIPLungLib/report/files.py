@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from CLIPLungLib.ct import CTVolume
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.result import NoduleResult
 
@@ -58,12 +59,26 @@ def write_heatmap(result: NoduleResult, path: Path) -> None:
         OSError: the folder cannot be made.
         RuntimeError: SimpleITK cannot write there.
     """
-    import SimpleITK as sitk  # noqa: N813
-
     if Path(path).suffix.lower() != ".nrrd":
         raise InputError(f"'{path}' is no name for a heat map: it is stored as NRRD. Choose a name that ends in .nrrd.")
-    image = sitk.GetImageFromArray(checked_heatmap(result))
-    matrix_lps = RAS_TO_LPS @ np.asarray(result.heatmap_to_ras, dtype=np.float64)
+    _write_volume(checked_heatmap(result), result.heatmap_to_ras, path)
+
+
+def write_ct(ct: CTVolume, path: Path) -> None:
+    """Write a CT as an NRRD volume in patient space.
+
+    Raises:
+        OSError: the folder cannot be made.
+        RuntimeError: SimpleITK cannot write there.
+    """
+    _write_volume(ct.hu, ct.ijk_to_ras, path)
+
+
+def _write_volume(voxels: np.ndarray, ijk_to_ras: np.ndarray, path: Path) -> None:
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(voxels)
+    matrix_lps = RAS_TO_LPS @ np.asarray(ijk_to_ras, dtype=np.float64)
     spacing_mm = np.linalg.norm(matrix_lps[:3, :3], axis=0)
     image.SetOrigin(matrix_lps[:3, 3].tolist())
     image.SetSpacing(spacing_mm.tolist())

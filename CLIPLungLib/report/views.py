@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from CLIPLungLib.ct import CTVolume
-from CLIPLungLib.report.palette import heat_opacity, heat_rgb
+from CLIPLungLib.palette import heat_opacity, heat_rgb
 
 LUNG_WINDOW_HU = (-1350.0, 150.0)
 # Lighter than air in the lung window, darker than tissue: the scan ends here, which is not the same as air.

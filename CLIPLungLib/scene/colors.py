@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
-from CLIPLungLib.report.palette import heat_rgb
+from CLIPLungLib.palette import heat_rgb
 from CLIPLungLib.scene.owned import add_owned, all_owned
 
 NAME = "CLIPLung relevance"

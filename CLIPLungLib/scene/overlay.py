@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
-from CLIPLungLib.report.palette import HEAT_THRESHOLD
+from CLIPLungLib.palette import HEAT_THRESHOLD
 from CLIPLungLib.result import NoduleResult
 from CLIPLungLib.scene.colors import relevance_colors
 from CLIPLungLib.scene.ct_node import parent_to_world

@@ -97,23 +97,3 @@ def attribute_levels(image_features: np.ndarray, checkpoint: Checkpoint) -> np.n
     from CLIPLungLib.classifier import read_attributes
 
     return np.array([[a.level for a in read_attributes(features, checkpoint)] for features in image_features])
-
-
-def evaluation_text(evaluation: dict[str, Any]) -> str:
-    """The figures as a table for the terminal."""
-    lines = [
-        f"Model {evaluation['model_sha256'][:12]}, trained on {evaluation['trained_on']}",
-        f"Rule: {evaluation['rule']}",
-    ]
-    for setting, result in evaluation["settings"].items():
-        lines.append(f"\n{setting}: {result['nodules']} nodules of {result['patients']} patients")
-        for name, figure in result.items():
-            if isinstance(figure, dict):
-                rows = figure.items() if "value" not in figure else [("", figure)]
-                lines += [f"  {name + ' ' + part:<55} {_interval(values)}" for part, values in rows]
-    return "\n".join(lines)
-
-
-def _interval(figure: dict[str, Any]) -> str:
-    low, high = figure["interval"]
-    return f"{figure['value']:7.3f}  ({low:.3f} to {high:.3f}, n = {figure['n']})"

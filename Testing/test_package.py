@@ -1,0 +1,76 @@
+"""The repository as a package: what is listed is what is there, and start-up stays light."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY = ROOT / "CLIPLungLib"
+
+
+def cmake_list(name: str) -> set[str]:
+    text = (LIBRARY / "CMakeLists.txt").read_text(encoding="utf-8")
+    return set(re.search(rf"set\({name}\n(.*?)\)", text, re.S).group(1).split())
+
+
+def cmake_value(name: str) -> str:
+    return re.search(rf'set\({name} "([^"]+)"\)', (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")).group(1)
+
+
+def s4ext_values() -> dict[str, str]:
+    lines = (ROOT / "CLIPLung.s4ext").read_text(encoding="utf-8").splitlines()
+    return {
+        key: value for key, _, value in (line.partition(" ") for line in lines if line and not line.startswith("#"))
+    }
+
+
+def test_every_library_file_is_installed():
+    assert cmake_list("LIBRARY_SCRIPTS") == {file.relative_to(LIBRARY).as_posix() for file in LIBRARY.rglob("*.py")}
+    data = [file for pattern in ("*.safetensors", "*.json") for file in LIBRARY.rglob(pattern)]
+    assert cmake_list("LIBRARY_RESOURCES") == {file.relative_to(LIBRARY).as_posix() for file in data}
+
+
+def test_extension_description_equals_the_cmake_values():
+    values = s4ext_values()
+    for key in ("homepage", "category", "contributors", "description", "iconurl", "screenshoturls", "depends"):
+        assert values[key] == cmake_value(f"EXTENSION_{key.upper()}"), key
+
+
+def test_pictures_the_description_names_exist():
+    for url in f"{cmake_value('EXTENSION_ICONURL')} {cmake_value('EXTENSION_SCREENSHOTURLS')}".split():
+        assert (ROOT / url.split("/main/")[1]).is_file(), url
+
+
+@pytest.mark.parametrize(
+    "module", ["CLIPLungLib", "CLIPLungLib.cli", "CLIPLungLib.classifier", "CLIPLungLib.ct_files", "CLIPLungLib.result"]
+)
+def test_import_needs_no_heavy_package(module):
+    heavy = ("torch", "matplotlib", "SimpleITK", "pydicom", "slicer", "vtk", "sklearn", "transformers", "open_clip")
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_sources_are_ascii_and_never_unpickle():
+    forbidden = re.compile(r"pickle\.load|torch\.load\(|weights_only=False|allow_pickle=True|shell=True")
+    for file in [*LIBRARY.rglob("*.py"), *ROOT.glob("Testing/*.py")]:
+        text = file.read_text(encoding="utf-8")
+        assert text.isascii(), file
+        if file != Path(__file__).resolve():
+            assert not forbidden.search(text), file
+
+
+def test_readme_table_is_the_evaluation_of_the_bundled_weights():
+    from CLIPLungLib.checkpoint import DEFAULT_CHECKPOINT
+    from CLIPLungLib.training.tables import evaluation_table
+
+    evaluation = json.loads((ROOT / "Resources" / "evaluation.json").read_text(encoding="utf-8"))
+    assert evaluation["model_sha256"] == hashlib.sha256(DEFAULT_CHECKPOINT.read_bytes()).hexdigest()
+    assert evaluation_table(evaluation) in (ROOT / "README.md").read_text(encoding="utf-8")
