@@ -99,10 +99,16 @@ class NoduleClassifier:
             attributes=read_attributes(image, self.checkpoint),
             heatmap=heat.astype(np.float32),
             heatmap_to_ras=patch.ijk_to_ras,
-            warnings=patch.warnings,
+            warnings=(*patch.warnings, *_heat_warnings(heat)),
             model={"name": "CLIP-Lung", "version": __version__, "sha256": self.checkpoint.sha256},
             image={"name": ct.name, **ct.source},
         )
+
+
+def _heat_warnings(heat: np.ndarray) -> tuple[str, ...]:
+    if heat.any():
+        return ()
+    return ("The heat map is empty: no part of the patch speaks for suspicion more than against it.",)
 
 
 def read_attributes(image: np.ndarray, checkpoint: Checkpoint) -> tuple[AttributeResult, ...]:
@@ -113,13 +119,15 @@ def read_attributes(image: np.ndarray, checkpoint: Checkpoint) -> tuple[Attribut
         own = cosines[first : first + len(attribute.levels)]
         first += len(attribute.levels)
         shares = softmax(checkpoint.text_scale * own)
+        level = float(shares @ attribute.codes)
         results.append(
             AttributeResult(
                 name=attribute.name,
                 similarity=float(own[attribute.sign_level - 1]),
-                level=float(shares @ attribute.codes),
+                level=level,
                 level_probabilities=tuple(float(share) for share in shares),
-                text=attribute.levels[int(np.argmax(shares))],
+                # Between two degrees lies a degree; between two kinds lies nothing.
+                text=attribute.levels[(round(level) if attribute.ordinal else int(np.argmax(shares)) + 1) - 1],
             )
         )
     return tuple(results)

@@ -110,7 +110,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         import json
 
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(evaluation, indent=2) + "\n", encoding="utf-8")
+        options.output.write_text(json.dumps(evaluation, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         print(f"written: {options.output}")
     return EXIT_OK
 

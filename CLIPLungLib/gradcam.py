@@ -44,7 +44,12 @@ def _relevance(maps: FeatureMaps, gradient: Tensor, patches: int) -> Tensor:
 
 def _on_patch_grid(relevance: Tensor, maps: FeatureMaps, exists: Tensor, shape: torch.Size) -> Tensor:
     """Spread (N, h, w) over the patch (B, Z, H, W) and scale each patch to a maximum of 1; absent planes stay 0."""
-    fine = functional.interpolate(relevance.unsqueeze(1), shape[2:], mode="bilinear", align_corners=False).squeeze(1)
+    # Bicubic, as bilinear shows the coarse cells as diamonds; it can undershoot 0.
+    fine = (
+        functional.interpolate(relevance.unsqueeze(1), shape[2:], mode="bicubic", align_corners=False)
+        .squeeze(1)
+        .clamp(min=0)
+    )
     heat = relevance.new_zeros(shape)
     if (maps.plane_of_map < 0).all():
         heat[:] = fine.unsqueeze(1)

@@ -73,9 +73,30 @@ def test_attributes_are_read_off_the_bank():
     share = math.exp(1.6) / (math.exp(1.6) + 4)
     assert found.name == spiculation.name == "spiculation"
     assert found.similarity == pytest.approx(0.8)
-    assert found.text == "with marked spiculation"
+    # The expected level is 3.9: the text is that degree, not the single likeliest one.
+    assert found.text == "with considerable spiculation"
     assert found.level_probabilities[4] == pytest.approx(share, rel=1e-5)
     assert found.level == pytest.approx(5 * share + (1 - share) / 4 * (1 + 2 + 3 + 4), rel=1e-5)
+
+
+def test_kinds_are_not_averaged():
+    class Bank:
+        level_text = torch.eye(40, 48)
+        text_scale = 1.0
+
+    first = sum(len(a.levels) for a in ATTRIBUTES[:2])
+    image = np.zeros((1, 48), np.float32)
+    image[0, first : first + 6] = (0.8, 0, 0, 0, 0, 0.7)  # popcorn, or absent: nothing in between
+    assert read_attributes(image, Bank)[2].text == "with popcorn calcification"
+
+
+def test_empty_heat_map_is_said(tiny_checkpoint_file, ball_ct):
+    checkpoint = load_checkpoint(tiny_checkpoint_file)
+    for head in (checkpoint.network.rating_head, checkpoint.network.class_head):
+        head.weight.zero_()
+    result = NoduleClassifier(checkpoint, "cpu").classify(ball_ct, BALL)
+    assert result.heatmap.max() == 0
+    assert any("heat map is empty" in warning for warning in result.warnings)
 
 
 def test_unknown_device_is_refused(tiny_checkpoint_file):

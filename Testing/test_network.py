@@ -127,8 +127,8 @@ def test_grad_cam_equals_hand_computed_relevance():
     assert 8 <= peak[1] < 12
     assert 20 <= peak[2] < 24
     assert heat.max() == 1
-    # Bilinear spreading reaches one cell further and no more.
-    assert heat[0, 1, :, :16].sum() == heat[0, 0].sum() == heat[0, 2].sum() == 0
+    # Bicubic spreading reaches two cells further and no more.
+    assert heat[0, 1, :, :12].sum() == heat[0, 0].sum() == heat[0, 2].sum() == 0
 
 
 def test_grad_cam_of_an_empty_patch_is_zero_not_nan():

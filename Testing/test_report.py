@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from CLIPLungLib import palette
 from CLIPLungLib.attributes import ATTRIBUTES
 from CLIPLungLib.ct import CTVolume
 from CLIPLungLib.errors import InputError, MissingPackageError
 from CLIPLungLib.patch import PatchSpec
-from CLIPLungLib.report import palette, views
+from CLIPLungLib.report import views
 from CLIPLungLib.report.figure import save_report
 from CLIPLungLib.report.files import replacing, write_heatmap, write_json
 from CLIPLungLib.report.findings import percent

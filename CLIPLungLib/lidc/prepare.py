@@ -106,7 +106,7 @@ def _view(
     matrix = spec.grid_to_ras(click_ras)
     height_mm = matrix[2, 3] + matrix[2, 2] * np.arange(spec.shape[0]) - click_ras[2]
     exists = ct.contains_ijk(ct.to_ijk(click_ras + height_mm[:, None] * [0.0, 0.0, 1.0]))
-    hu = sample_hu(ct, grid_coordinates(ct, matrix, spec.shape))[exists]
+    hu = sample_hu(ct, grid_coordinates(ct, matrix, spec.shape)[exists])
     inside = _outline(nodule, outline, spec)[exists]
     return kind, np.clip(np.rint(hu), -32000, 32000).astype(np.int16), inside, height_mm[exists]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from CLIPLungLib import palette
 from CLIPLungLib.ct import CTVolume
 from CLIPLungLib.errors import InputError, MissingPackageError
 from CLIPLungLib.patch import require_point
-from CLIPLungLib.report import palette
 from CLIPLungLib.report.files import checked_heatmap, replacing
 from CLIPLungLib.report.findings import draw_attributes, draw_verdict
 from CLIPLungLib.report.views import LUNG_WINDOW_HU, PLANES, Plane, grey_picture, heat_picture, sample_plane

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from CLIPLungLib import palette
 from CLIPLungLib.attributes import ATTRIBUTES, CLASSES, Attribute
-from CLIPLungLib.report import palette
 from CLIPLungLib.result import AttributeResult, NoduleResult
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import numpy as np
 from CLIPLungLib.attributes import ATTRIBUTES, BENIGN_BELOW, MALIGNANT_ABOVE, SUSPICIOUS_ABOVE
 from CLIPLungLib.checkpoint import Checkpoint, load_checkpoint
 from CLIPLungLib.device import choose_device
+from CLIPLungLib.errors import InputError
 from CLIPLungLib.lidc.prepare import VIEW_KINDS, PreparedViews
 from CLIPLungLib.lidc.table import LidcNodule, read_nodules
 from CLIPLungLib.training.metrics import auc, brier, expected_calibration_error, patient_bootstrap, spearman
@@ -41,9 +42,15 @@ def evaluate_checkpoint(
         "rule": f"nodules of patient fold {fold} with >= {FEWEST_READERS} readers; 95 % intervals by patient bootstrap",
         "settings": {},
     }
+    if fold not in {nodule.fold for nodule in nodules}:
+        raise InputError(
+            f"There is no nodule in fold {fold}; the folds are {sorted({nodule.fold for nodule in nodules})}."
+        )
     for name, kinds in SETTINGS.items():
         chosen = views_of(views, nodules, [fold], [VIEW_KINDS.index(kind) for kind in kinds])
         chosen = chosen[[nodules[index].n_readers >= FEWEST_READERS for index in views.nodule[chosen]]]
+        if len(chosen) == 0:
+            continue
         found = predict_views(checkpoint.network, views, nodules, chosen, checkpoint.patch, choose_device(device))
         evaluation["settings"][name] = figures(found, checkpoint, [nodules[index] for index in found.nodule])
     return evaluation
@@ -64,10 +71,13 @@ def figures(found: Predictions, checkpoint: Checkpoint, nodules: Sequence[LidcNo
     }
 
     def measured(statistic: Callable[[np.ndarray], float], members: np.ndarray | None = None) -> dict[str, Any]:
-        """A statistic of sample indices, its interval, and its n."""
+        """A statistic of sample indices, its interval, and its n; no value where it is not defined (a constant rating)."""
         own = np.arange(len(nodules)) if members is None else members
+        value = statistic(own)
+        if np.isnan(value):
+            return {"value": None, "interval": None, "n": len(own)}
         interval = patient_bootstrap(patients[own], lambda drawn: statistic(own[drawn]))
-        return {"value": statistic(own), "interval": list(interval), "n": len(own)}
+        return {"value": value, "interval": list(interval), "n": len(own)}
 
     result: dict[str, Any] = {"nodules": len(nodules), "patients": len(np.unique(patients))}
     for name, members in pairs.items():

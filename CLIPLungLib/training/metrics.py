@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-BOOTSTRAPS = 2000
+BOOTSTRAPS = 1000
 INTERVAL = (2.5, 97.5)
 
 

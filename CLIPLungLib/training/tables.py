@@ -59,5 +59,7 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _cell(figure: dict[str, Any]) -> str:
+    if figure["value"] is None:
+        return "not defined"
     low, high = figure["interval"]
     return f"{figure['value']:.3f} ({low:.3f} to {high:.3f})"
