@@ -42,7 +42,7 @@ def _classify(options: argparse.Namespace) -> int:
     from CLIPLungLib.report.files import write_heatmap, write_json
 
     ct = read_ct(options.ct, options.series)
-    if "note" in ct.source:
+    if ct.source.get("note"):
         print(ct.source["note"])
     result = NoduleClassifier.load(options.checkpoint, options.device).classify(ct, options.point)
     write_json(result, options.output / "result.json")

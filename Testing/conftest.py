@@ -60,3 +60,28 @@ def tiny_checkpoint_file(tmp_path_factory) -> Path:
     )
     save_checkpoint(file, checkpoint)
     return file
+
+
+@pytest.fixture
+def app():
+    """A scene on slicer-core with what the application would put around it."""
+    from CLIPLungLib.scene.standalone import StandaloneSlicer
+
+    with StandaloneSlicer() as application:
+        yield application
+
+
+@pytest.fixture
+def ct_node(app):
+    """The synthetic CT of the scene tests."""
+    from slicer_host import synthetic_ct
+
+    return app.add_ct(synthetic_ct())
+
+
+@pytest.fixture
+def points(app):
+    """A list of two points, the first on the nodule."""
+    from slicer_host import NODULE_RAS, OTHER_RAS
+
+    return app.add_points("Nodules", [("N-1", NODULE_RAS), ("N-2", OTHER_RAS)])

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from slicer_host import NODULE_RAS, OTHER_RAS, add_transform, fake_result, random_affine, slicer, synthetic_ct, vtk
+from slicer_host import NODULE_RAS, OTHER_RAS, add_transform, fake_result, random_affine, slicer, vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from CLIPLungLib.errors import InputError
@@ -12,23 +12,6 @@ from CLIPLungLib.scene import layers
 from CLIPLungLib.scene.colors import relevance_colors
 from CLIPLungLib.scene.overlay import find_overlay, update_overlay
 from CLIPLungLib.scene.points import defined_point
-from CLIPLungLib.scene.standalone import StandaloneSlicer
-
-
-@pytest.fixture
-def app():
-    with StandaloneSlicer() as application:
-        yield application
-
-
-@pytest.fixture
-def ct_node(app):
-    return app.add_ct(synthetic_ct())
-
-
-@pytest.fixture
-def points(app):
-    return app.add_points("Nodules", [("N-1", NODULE_RAS), ("N-2", OTHER_RAS)])
 
 
 def voxel_world_ras(node, ijk) -> np.ndarray:

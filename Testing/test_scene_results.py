@@ -21,24 +21,7 @@ from CLIPLungLib.result import CSV_COLUMNS
 from CLIPLungLib.scene import results, table
 from CLIPLungLib.scene.chart import chart_nodes, find_chart
 from CLIPLungLib.scene.overlay import find_overlay
-from CLIPLungLib.scene.standalone import StandaloneSlicer
 from CLIPLungLib.scene.table import find_table
-
-
-@pytest.fixture
-def app():
-    with StandaloneSlicer() as application:
-        yield application
-
-
-@pytest.fixture
-def ct_node(app):
-    return app.add_ct(synthetic_ct())
-
-
-@pytest.fixture
-def points(app):
-    return app.add_points("Nodules", [("N-1", NODULE_RAS), ("N-2", OTHER_RAS)])
 
 
 def cell(node, row, column):

@@ -72,7 +72,6 @@ class TrainingSet:
         hu = apply_grids(torch.from_numpy(self.views.hu[rows].astype(np.float32)), grids)
         hu = random_grey(hu, patch_of_plane, rng)
         outline = torch.from_numpy(self.views.outline[rows].astype(np.float32) / 255)
-        outline[torch.from_numpy(np.isin(rows, self.empty_planes))] = 0
         gate = functional.avg_pool2d(apply_grids(outline, grids), GATE_CELL_PIXELS)
         return _assemble(
             self.nodules, self.sample_weight, nodules, hu, gate, (patch_of_plane, slots), self.config.patch
@@ -91,11 +90,11 @@ class TrainingSet:
         rows = np.concatenate([[middle], others])
         slots = _slots(self.views, rows, self.config.patch)
         free = np.setdiff1d(np.arange(self.config.patch.shape[0]), slots)
-        count = min(rng.integers(self.config.empty_planes + 1), len(free)) if len(self.empty_planes) else 0
-        empty_rows, empty_slots = rng.choice(self.empty_planes, count), rng.choice(free, count, replace=False)
-        return np.concatenate([rows, empty_rows]).astype(np.int64), np.concatenate([slots, empty_slots]).astype(
-            np.int64
-        )
+        wanted = int(rng.integers(self.config.empty_planes + 1)) if len(self.empty_planes) else 0
+        count = min(wanted, len(free))
+        empty_rows = rng.choice(self.empty_planes, count)
+        empty_slots = rng.choice(free, count, replace=False)
+        return np.concatenate([rows, empty_rows]), np.concatenate([slots, empty_slots])
 
 
 def evaluation_batches(
