@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +158,11 @@ def _farewell(output: Path, points: Sequence[DemoPoint], ct_file: Path | None) -
     if (output / SCENE_NAME).is_file():
         yield f"Open {output / SCENE_NAME} in 3D Slicer: File > Add Data, or drop it on the window."
     if ct_file is None:
-        yield f"Next, a whole cohort: cliplung batch {output / COHORT_NAME} --output {output / 'cohort'} --heatmaps"
+        yield f"Next, a whole cohort: {_program()} batch {output / COHORT_NAME} --output {output / 'cohort'} --heatmaps"
         yield 'Next, your own CT:    make demo CT=chest.nrrd POINT="-56.3 -86.4 -115.9"   (a DICOM folder works too; RAS mm)'
     yield DISCLAIMER
+
+
+def _program() -> str:
+    """How the reader can start the command: by its name only where the shell finds it."""
+    return "cliplung" if shutil.which("cliplung") else f"{sys.executable} -m CLIPLungLib"
