@@ -13,6 +13,7 @@ from CLIPLungLib.attributes import ATTRIBUTES
 from CLIPLungLib.checkpoint import Checkpoint, load_checkpoint
 from CLIPLungLib.ct import CTVolume
 from CLIPLungLib.device import choose_device
+from CLIPLungLib.palette import HEAT_THRESHOLD
 from CLIPLungLib.patch import Patch, extract_patch
 from CLIPLungLib.result import AttributeResult, NoduleResult
 from CLIPLungLib.version import __version__
@@ -106,9 +107,9 @@ class NoduleClassifier:
 
 
 def _heat_warnings(heat: np.ndarray) -> tuple[str, ...]:
-    if heat.any():
+    if heat.max() >= HEAT_THRESHOLD:
         return ()
-    return ("The heat map is empty: no part of the patch speaks for suspicion more than against it.",)
+    return ("The heat map is empty: what speaks against suspicion outweighs all that speaks for it.",)
 
 
 def read_attributes(image: np.ndarray, checkpoint: Checkpoint) -> tuple[AttributeResult, ...]:

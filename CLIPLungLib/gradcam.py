@@ -19,7 +19,7 @@ def answer_with_grad_cam(network: CLIPLungNetwork, planes: Tensor, exists: Tenso
         exists: (B, Z) bool.
 
     Returns:
-        The answer, and (B, Z, H, W) heat maps in 0..1: each patch's largest value is 1, or all are 0 where nothing speaks for suspicion.
+        The answer, and (B, Z, H, W) heat maps in 0..1: 1 is the patch's strongest relevance, be it for suspicion or against it.
     """
     with torch.no_grad():
         maps = network.encoder(planes, exists)
@@ -30,31 +30,37 @@ def answer_with_grad_cam(network: CLIPLungNetwork, planes: Tensor, exists: Tenso
         output = network.read(leaf, len(planes))
         (gradient,) = torch.autograd.grad(output.suspicion.sum(), leaf.maps)
     relevance = _relevance(maps, gradient, len(planes))
-    return output, _on_patch_grid(relevance, maps, exists, planes.shape)
+    return output, _heat(relevance, maps, exists, planes.shape)
 
 
 def _relevance(maps: FeatureMaps, gradient: Tensor, patches: int) -> Tensor:
-    """(N, h, w) = ReLU(sum_c alpha_c A_c), alpha being the mean gradient of a channel over all cells of the patch."""
+    """(N, h, w) = sum_c alpha_c A_c, alpha being the mean gradient of a channel over all cells of the patch."""
     cells = gradient.shape[2] * gradient.shape[3]
     sums = gradient.new_zeros(patches, gradient.shape[1]).index_add(0, maps.patch_of_map, gradient.sum(dim=(2, 3)))
     counts = torch.bincount(maps.patch_of_map, minlength=patches).unsqueeze(1) * cells
     alpha = (sums / counts)[maps.patch_of_map]  # (N, C)
-    return functional.relu((alpha[:, :, None, None] * maps.maps).sum(dim=1))
+    return (alpha[:, :, None, None] * maps.maps).sum(dim=1)
+
+
+def _heat(relevance: Tensor, maps: FeatureMaps, exists: Tensor, shape: torch.Size) -> Tensor:
+    """What speaks for suspicion (Grad-CAM's ReLU), in units of the patch's strongest relevance of either sign.
+
+    Scaled by its own maximum alone, the map of a harmless nodule would be noise blown up to full brightness.
+    """
+    speaks_for = _on_patch_grid(functional.relu(relevance), maps, exists, shape)
+    speaks_against = _on_patch_grid(functional.relu(-relevance), maps, exists, shape)
+    strongest = torch.maximum(speaks_for, speaks_against).amax(dim=(1, 2, 3), keepdim=True)
+    return speaks_for / strongest.clamp(min=torch.finfo(strongest.dtype).tiny)
 
 
 def _on_patch_grid(relevance: Tensor, maps: FeatureMaps, exists: Tensor, shape: torch.Size) -> Tensor:
-    """Spread (N, h, w) over the patch (B, Z, H, W) and scale each patch to a maximum of 1; absent planes stay 0."""
+    """Spread (N, h, w) over the patch (B, Z, H, W); absent planes stay 0."""
     # Bicubic, as bilinear shows the coarse cells as diamonds; it can undershoot 0.
-    fine = (
-        functional.interpolate(relevance.unsqueeze(1), shape[2:], mode="bicubic", align_corners=False)
-        .squeeze(1)
-        .clamp(min=0)
-    )
-    heat = relevance.new_zeros(shape)
+    fine = functional.interpolate(relevance.unsqueeze(1), shape[2:], mode="bicubic", align_corners=False)
+    fine = fine.squeeze(1).clamp(min=0)
+    grid = relevance.new_zeros(shape)
     if (maps.plane_of_map < 0).all():
-        heat[:] = fine.unsqueeze(1)
+        grid[:] = fine.unsqueeze(1)
     else:
-        heat[maps.patch_of_map, maps.plane_of_map] = fine
-    heat = heat * exists[:, :, None, None]
-    highest = heat.amax(dim=(1, 2, 3), keepdim=True)
-    return torch.where(highest > 0, heat / highest.clamp(min=torch.finfo(heat.dtype).tiny), heat)
+        grid[maps.patch_of_map, maps.plane_of_map] = fine
+    return grid * exists[:, :, None, None]

@@ -122,7 +122,7 @@ def test_every_device_gives_the_cpus_answer(tiny, tiny_checkpoint_file, ball_ct,
 def test_bundled_model_answers(ball_ct):
     result = NoduleClassifier.load(device="cpu").classify(ball_ct, BALL)
     assert 6 < result.diameter_mm < 20
-    assert result.heatmap.max() in (0.0, 1.0)
+    assert 0 <= result.heatmap.min() <= result.heatmap.max() <= 1
 
 
 def test_real_series_looks_malignant_and_the_map_lies_on_the_nodule(lidc_folder):

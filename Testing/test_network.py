@@ -103,12 +103,12 @@ class _BrightCells(nn.Module):
 
 
 class _MeanReader(CLIPLungNetwork):
-    """Suspicion = 3 x mean brightness, so Grad-CAM must equal the brightness itself."""
+    """Suspicion = weight x mean brightness, so Grad-CAM must equal the brightness itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, weight: float = 3.0) -> None:
         nn.Module.__init__(self)
         self.encoder = _BrightCells()
-        self.frozen = nn.Parameter(torch.tensor(3.0), requires_grad=False)
+        self.frozen = nn.Parameter(torch.tensor(weight), requires_grad=False)
 
     def read(self, maps, patches):
         class Output:
@@ -134,6 +134,37 @@ def test_grad_cam_equals_hand_computed_relevance():
 def test_grad_cam_of_an_empty_patch_is_zero_not_nan():
     _, heat = answer_with_grad_cam(_MeanReader(), torch.zeros(1, 3, 32, 32), torch.ones(1, 3, dtype=torch.bool))
     assert heat.abs().sum() == 0
+
+
+def test_what_speaks_against_suspicion_is_no_heat():
+    planes = torch.rand(1, 3, 32, 32)
+    _, heat = answer_with_grad_cam(_MeanReader(-3.0), planes, torch.ones(1, 3, dtype=torch.bool))
+    assert heat.max() == 0
+
+
+def test_faint_relevance_is_not_blown_up_where_much_speaks_against():
+    class TwoChannels(_BrightCells):
+        channels = 2
+
+        def forward(self, planes, exists):
+            patch, plane = exists.nonzero(as_tuple=True)
+            maps = torch.zeros(len(patch), 2, 8, 8)
+            maps[1, 0, 4, 4] = 0.1  # speaks for suspicion, faintly
+            maps[1, 1, 1, 1] = 1.0  # speaks against it
+            return FeatureMaps(maps, torch.ones_like(maps[:, 0]), patch, plane, None)
+
+    class Reader(_MeanReader):
+        def read(self, maps, patches):
+            class Output:
+                suspicion = maps.pooled(patches)[:, 0, 0] - maps.pooled(patches)[:, 0, 1]
+
+            return Output
+
+    network = Reader()
+    network.encoder = TwoChannels()
+    _, heat = answer_with_grad_cam(network, torch.zeros(1, 3, 32, 32), torch.ones(1, 3, dtype=torch.bool))
+    assert heat.max() == pytest.approx(0.1, rel=1e-4)
+    assert heat[0, 1, 16:20, 16:20].max() == heat.max()
 
 
 def test_grad_cam_leaves_the_network_as_it_was_and_agrees_with_a_plain_call(network):

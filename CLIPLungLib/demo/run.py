@@ -68,7 +68,8 @@ def run_demo(
     if ct_file is None:
         _write_cohort(output, ct, points)
     yield from _write_scene(output, ct, points, results)
-    yield from _farewell(output, points, ct_file)
+    most_suspicious = max(zip(points, results, strict=True), key=lambda pair: pair[1].malignancy_probability)[0]
+    yield from _farewell(output, most_suspicious, ct_file)
 
 
 def _synthetic_case() -> tuple[CTVolume, list[DemoPoint]]:
@@ -153,8 +154,8 @@ def _draw_slices(application: object, file: Path) -> None:
     save_png(np.concatenate(pictures, axis=1), file)
 
 
-def _farewell(output: Path, points: Sequence[DemoPoint], ct_file: Path | None) -> Iterator[str]:
-    yield f"\nLook at {output / points[0].label / 'report.png'} (one folder per nodule: report.png, slices.png, result.json, heatmap.nrrd)."
+def _farewell(output: Path, point: DemoPoint, ct_file: Path | None) -> Iterator[str]:
+    yield f"\nLook at {output / point.label / 'report.png'} (one folder per nodule: report.png, slices.png, result.json, heatmap.nrrd)."
     if (output / SCENE_NAME).is_file():
         yield f"Open {output / SCENE_NAME} in 3D Slicer: File > Add Data, or drop it on the window."
     if ct_file is None:
