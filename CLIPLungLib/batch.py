@@ -19,6 +19,7 @@ from CLIPLungLib.ct import CTVolume
 from CLIPLungLib.ct_files import read_ct
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.patch import Patch, extract_patch
+from CLIPLungLib.replacing import replacing
 from CLIPLungLib.result import CSV_COLUMNS, NoduleResult, failed_row
 
 logger = logging.getLogger(__name__)
@@ -211,12 +212,10 @@ class _ResultTable:
     """`results.csv`, written row by row so that a kill loses the row under way at most."""
 
     def __init__(self, file: Path, rows: list[dict[str, str]]) -> None:
-        temporary = file.with_suffix(".part")
-        with temporary.open("w", newline="", encoding="utf-8") as stream:
+        with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, CSV_COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
-        temporary.replace(file)
         self._stream = file.open("a", newline="", encoding="utf-8")
         self._writer = csv.DictWriter(self._stream, CSV_COLUMNS)
 

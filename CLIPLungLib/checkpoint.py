@@ -12,6 +12,7 @@ from CLIPLungLib.attributes import ATTRIBUTES, CLASSES
 from CLIPLungLib.calibration import Calibration
 from CLIPLungLib.errors import CheckpointError
 from CLIPLungLib.patch import PatchSpec
+from CLIPLungLib.replacing import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,10 +67,8 @@ def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
         "vocabulary": _vocabulary(),
         "provenance": checkpoint.provenance,
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(file.name + ".part")
-    save_file(tensors, temporary, {HEADER: json.dumps(header)})
-    temporary.replace(file)
+    with replacing(file) as temporary:
+        save_file(tensors, temporary, {HEADER: json.dumps(header)})
 
 
 def load_checkpoint(file: Path | None = None) -> Checkpoint:

@@ -13,7 +13,6 @@ from CLIPLungLib.model.losses import (
     grouped_log_softmax,
     image_attribute_loss,
     image_class_loss,
-    rating_weights,
 )
 
 B, T, K, M, D = 5, 4, 3, 7, 16
@@ -113,9 +112,3 @@ def test_grouped_log_softmax_sums_to_one_within_each_group():
     probabilities = grouped_log_softmax(torch.randn(2, 3, M), GROUP_OF_TEXT).exp()
     for group in range(3):
         torch.testing.assert_close(probabilities[..., group == GROUP_OF_TEXT].sum(-1), torch.ones(2, 3))
-
-
-def test_rating_weights_are_the_papers_softmax_of_mean_ratings():
-    ratings = torch.tensor([[5.0, 1.0, 6.0]])
-    total = math.exp(5) + math.exp(1) + math.exp(6)
-    torch.testing.assert_close(rating_weights(ratings), torch.tensor([[math.exp(5), math.exp(1), math.exp(6)]]) / total)

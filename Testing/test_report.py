@@ -16,9 +16,10 @@ from CLIPLungLib.attributes import ATTRIBUTES
 from CLIPLungLib.ct import CTVolume
 from CLIPLungLib.errors import InputError, MissingPackageError
 from CLIPLungLib.patch import PatchSpec
+from CLIPLungLib.replacing import replacing
 from CLIPLungLib.report import views
 from CLIPLungLib.report.figure import save_report
-from CLIPLungLib.report.files import replacing, write_heatmap, write_json
+from CLIPLungLib.report.files import write_heatmap, write_json
 from CLIPLungLib.report.findings import percent
 from CLIPLungLib.result import AttributeResult, NoduleResult
 

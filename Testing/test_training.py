@@ -180,6 +180,22 @@ def test_state_of_another_network_is_refused(views, tmp_path):
         Trainer(other, views, NODULES, tmp_path, "cpu", LetterEncoder())
 
 
+def test_text_features_of_another_size_are_refused(views, tmp_path):
+    other = replace(CONFIG, network=replace(CONFIG.network, text_dim=12))
+    with pytest.raises(InputError, match=r"features of 8 numbers.*Set network\.text_dim to 8"):
+        Trainer(other, views, NODULES, tmp_path, "cpu", LetterEncoder())
+
+
+def test_the_papers_text_encoder_trains_too(views, tmp_path):
+    pytest.importorskip("open_clip", reason="needs the extra 'train'")
+    from CLIPLungLib.model.text_encoder import OpenCLIPTextEncoder
+
+    config = replace(CONFIG, epochs=1, batch_size=16, network=replace(CONFIG.network, text_dim=512))
+    trainer = Trainer(config, views, NODULES, tmp_path, "cpu", OpenCLIPTextEncoder(pretrained=None))
+    trainer.run()
+    assert trainer.objective.eval().text_bank().levels.shape == (40, 512)
+
+
 def test_the_published_variant_trains_too(views, tmp_path):
     published = replace(
         CONFIG,

@@ -57,8 +57,3 @@ def grouped_log_softmax(logits: Tensor, group: Tensor) -> Tensor:
         members = group == index
         parts[..., members] = functional.log_softmax(logits[..., members], dim=-1)
     return parts
-
-
-def rating_weights(mean_ratings: Tensor) -> Tensor:
-    """The paper's w: softmax over the nodule's mean attribute ratings (B, M) -> (B, M)."""
-    return functional.softmax(mean_ratings, dim=1)

@@ -11,7 +11,8 @@ from CLIPLungLib import palette
 from CLIPLungLib.ct import CTVolume
 from CLIPLungLib.errors import InputError, MissingPackageError
 from CLIPLungLib.patch import require_point
-from CLIPLungLib.report.files import checked_heatmap, replacing
+from CLIPLungLib.replacing import replacing
+from CLIPLungLib.report.files import checked_heatmap
 from CLIPLungLib.report.findings import draw_attributes, draw_verdict
 from CLIPLungLib.report.views import LUNG_WINDOW_HU, PLANES, Plane, grey_picture, heat_picture, sample_plane
 from CLIPLungLib.result import DISCLAIMER, NoduleResult

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 
 from CLIPLungLib.ct import CTVolume
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.replacing import replacing
 from CLIPLungLib.result import NoduleResult
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 ROUNDING_TOLERANCE = 1e-5
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder; becomes `path` when the block ends well and vanishes when it does not.
-
-    Makes the folder when it is missing. The temporary name keeps the suffix, by which writers choose the format.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".cliplung-{uuid4().hex}{path.suffix}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(result: NoduleResult, path: Path) -> None:

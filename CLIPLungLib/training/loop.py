@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from CLIPLungLib.device import autocast, choose_device
+from CLIPLungLib.errors import InputError
 from CLIPLungLib.lidc.prepare import PreparedViews
 from CLIPLungLib.lidc.table import LidcNodule
 from CLIPLungLib.model.network import CLIPLungNetwork
@@ -52,6 +53,11 @@ class Trainer:
         self.device = choose_device(device)
         self.data = TrainingSet(views, nodules, config)
         encoder = text_encoder or build_text_encoder(config.text_encoder)
+        if encoder.dim != config.network.text_dim:
+            raise InputError(
+                f"The text encoder {encoder.name} makes features of {encoder.dim} numbers, the network's text_dim is "
+                f"{config.network.text_dim}. Set network.text_dim to {encoder.dim}."
+            )
         self.network = CLIPLungNetwork(config.network).to(self.device, memory_format=torch.channels_last)
         self.objective = CLIPLungObjective(encoder, config.network.groups, config.losses, config.conditioned_texts).to(
             self.device

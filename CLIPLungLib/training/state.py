@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from CLIPLungLib.errors import CheckpointError
+from CLIPLungLib.replacing import replacing
 
 
 def save_state(
@@ -21,13 +22,9 @@ def save_state(
     tensors = {f"{name}/{key}": value for name, module in modules.items() for key, value in _own_state(module).items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in moments.items()}
-    temporary = file.with_suffix(".part")
-    save_file(
-        {key: value.detach().clone().contiguous() for key, value in tensors.items()},
-        temporary,
-        {"facts": json.dumps(facts)},
-    )
-    temporary.replace(file)
+    stored = {key: value.detach().clone().contiguous() for key, value in tensors.items()}
+    with replacing(file) as temporary:
+        save_file(stored, temporary, {"facts": json.dumps(facts)})
 
 
 def load_state(file: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Any]:

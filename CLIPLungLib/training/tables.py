@@ -6,7 +6,7 @@ from typing import Any
 
 from CLIPLungLib.attributes import ATTRIBUTES
 
-# Figures of the README's table, in its order; the rest is in the evaluation file.
+# The figures in the order in which they are shown.
 HEADLINES = (
     "AUC, mean above against below 3",
     "AUC, < 2.5 against > 3.5",
@@ -27,7 +27,7 @@ def evaluation_text(evaluation: dict[str, Any]) -> str:
     ]
     for setting, result in evaluation["settings"].items():
         lines.append(f"\n{setting}: {result['nodules']} nodules of {result['patients']} patients")
-        lines += [f"  {name:<55} {_cell(figure)}, n = {figure['n']}" for name, figure in _rows(result)]
+        lines += [f"  {name:<55} {_cell(figure)}" for name, figure in _rows(result)]
     return "\n".join(lines)
 
 
@@ -37,9 +37,7 @@ def evaluation_table(evaluation: dict[str, Any]) -> str:
     lines = [
         f"Weights `{evaluation['model_sha256'][:12]}`, trained on {evaluation['trained_on']}. Reported on {evaluation['rule']}.",
         "",
-        "| figure | "
-        + " | ".join(f"{name}, n = {evaluation['settings'][name]['nodules']}" for name in settings)
-        + " |",
+        "| figure | " + " | ".join(f"{name}" for name in settings) + " |",
         "|---|" + "---|" * len(settings),
     ]
     columns = [dict(_rows(evaluation["settings"][name])) for name in settings]
@@ -62,4 +60,4 @@ def _cell(figure: dict[str, Any]) -> str:
     if figure["value"] is None:
         return "not defined"
     low, high = figure["interval"]
-    return f"{figure['value']:.3f} ({low:.3f} to {high:.3f})"
+    return f"{figure['value']:.3f} ({low:.3f} to {high:.3f}), n = {figure['n']}"
