@@ -128,22 +128,20 @@ def run_batch(
 
 
 def _answers(rows: list[CohortRow], classifier: NoduleClassifier) -> Iterator[tuple[CohortRow, NoduleResult | str]]:
-    """Every row with its result or the reason why there is none; patches of several rows go through the network together."""
-    waiting: list[tuple[CohortRow, Patch, CTVolume]] = []
+    """Every row with its result or the reason why there is none; the rows of an image go through the network together."""
     for image, rows_of_image in groupby(rows, key=lambda row: row.image):
         ct = _attempt(lambda image=image: read_ct(image))
+        waiting: list[tuple[CohortRow, Patch]] = []
         for row in rows_of_image:
             patch = ct if isinstance(ct, str) else _attempt(lambda row=row, ct=ct: _patch(row, ct, classifier))
             if isinstance(patch, str):
                 yield row, patch
                 continue
-            waiting.append((row, patch, ct))
+            waiting.append((row, patch))
             if len(waiting) == PATCHES_PER_BATCH:
-                yield from _classified(waiting, classifier)
+                yield from _classified(waiting, ct, classifier)
                 waiting = []
-        # The patches waiting need the CT's name and source only; its voxels may go.
-        waiting = [(row, patch, _without_voxels(volume)) for row, patch, volume in waiting]
-    yield from _classified(waiting, classifier)
+        yield from _classified(waiting, ct, classifier)
 
 
 def _patch(row: CohortRow, ct: CTVolume, classifier: NoduleClassifier) -> Patch:
@@ -151,10 +149,10 @@ def _patch(row: CohortRow, ct: CTVolume, classifier: NoduleClassifier) -> Patch:
 
 
 def _classified(
-    waiting: list[tuple[CohortRow, Patch, CTVolume]], classifier: NoduleClassifier
+    waiting: list[tuple[CohortRow, Patch]], ct: CTVolume, classifier: NoduleClassifier
 ) -> Iterator[tuple[CohortRow, NoduleResult | str]]:
-    results = _attempt(lambda: classifier.classify_patches([p for _, p, _ in waiting], [ct for _, _, ct in waiting]))
-    for index, (row, _, _) in enumerate(waiting):
+    results = _attempt(lambda: classifier.classify_patches([patch for _, patch in waiting], [ct] * len(waiting)))
+    for index, (row, _) in enumerate(waiting):
         yield row, results if isinstance(results, str) else results[index]
 
 
@@ -167,10 +165,6 @@ def _attempt(action: Callable) -> object:
     except Exception as error:  # every other fault of a row, named with its type
         logger.exception("unexpected fault")
         return f"{type(error).__name__}: {error}"
-
-
-def _without_voxels(ct: CTVolume) -> CTVolume:
-    return CTVolume(np.zeros((1, 1, 1), np.int16), ct.ijk_to_ras, ct.name, ct.source)
 
 
 def _write_heatmap(row: CohortRow, result: NoduleResult, output: Path) -> NoduleResult | str:

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from CLIPLungLib.attributes import ATTRIBUTES, CLASSES
-from CLIPLungLib.calibration import Calibration
+from CLIPLungLib.calibration import Calibration, MeasurementCalibration
 from CLIPLungLib.errors import CheckpointError
+from CLIPLungLib.familiarity import Familiarity
 from CLIPLungLib.patch import PatchSpec
 from CLIPLungLib.replacing import replacing
+from CLIPLungLib.shape import SphericityCalibration
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from CLIPLungLib.model.network import CLIPLungNetwork
 
-FORMAT, FORMAT_VERSION, HEADER = "CLIPLung checkpoint", 1, "cliplung"
+FORMAT, FORMAT_VERSION, HEADER = "CLIPLung checkpoint", 2, "cliplung"
 DEFAULT_CHECKPOINT = Path(__file__).parent / "weights" / "cliplung.safetensors"
 # Far above any sensible model, far below what would fill a computer's memory.
 LARGEST_FILE_BYTES = 1 << 30
@@ -37,6 +39,10 @@ class Checkpoint:
         text_scale: 1 / tau of the comparison with texts.
         patch: what the network sees.
         calibration: from suspicion to probabilities.
+        class_set_threshold: of conformal.class_set.
+        diameter_calibration, volume_calibration: from the outline's size to the readers'.
+        sphericity: from texts and outline to the readers'; None for a network that draws no outline.
+        familiarity: what the nodules of the training look like; None for a network that draws no outline.
         provenance: training data, folds, text encoder, figures, citation ... (plain text and numbers).
         sha256: of the file; empty before it is saved.
     """
@@ -47,16 +53,25 @@ class Checkpoint:
     text_scale: float
     patch: PatchSpec
     calibration: Calibration
+    class_set_threshold: float
+    diameter_calibration: MeasurementCalibration
+    volume_calibration: MeasurementCalibration
+    sphericity: SphericityCalibration | None
+    familiarity: Familiarity | None
     provenance: dict[str, Any]
     sha256: str = ""
 
 
 def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
     """Write the file at once: a reader never sees half of it."""
+    import torch
     from safetensors.torch import save_file
 
     tensors = {f"network.{key}": value.contiguous() for key, value in checkpoint.network.state_dict().items()}
     tensors |= {"text.classes": checkpoint.class_text.contiguous(), "text.levels": checkpoint.level_text.contiguous()}
+    if checkpoint.familiarity:
+        arrays = checkpoint.familiarity.arrays()
+        tensors |= {f"familiarity.{name}": torch.from_numpy(values).contiguous() for name, values in arrays.items()}
     header = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
@@ -64,6 +79,11 @@ def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
         "patch": asdict(checkpoint.patch),
         "text_scale": checkpoint.text_scale,
         "calibration": checkpoint.calibration.to_dict(),
+        "class_set_threshold": checkpoint.class_set_threshold,
+        "diameter_calibration": checkpoint.diameter_calibration.to_dict(),
+        "volume_calibration": checkpoint.volume_calibration.to_dict(),
+        "sphericity": checkpoint.sphericity.to_dict() if checkpoint.sphericity else None,
+        "familiarity": checkpoint.familiarity.to_dict() if checkpoint.familiarity else None,
         "vocabulary": _vocabulary(),
         "provenance": checkpoint.provenance,
     }
@@ -89,6 +109,11 @@ def load_checkpoint(file: Path | None = None) -> Checkpoint:
             text_scale=float(header["text_scale"]),
             patch=PatchSpec(**{name: tuple(value) for name, value in header["patch"].items()}),
             calibration=Calibration(header["calibration"]["slope"], tuple(header["calibration"]["offsets"])),
+            class_set_threshold=float(header["class_set_threshold"]),
+            diameter_calibration=MeasurementCalibration(**header["diameter_calibration"]),
+            volume_calibration=MeasurementCalibration(**header["volume_calibration"]),
+            sphericity=SphericityCalibration(**header["sphericity"]) if header["sphericity"] else None,
+            familiarity=_build_familiarity(header, tensors),
             provenance=header["provenance"],
             sha256=_sha256(path),
         )
@@ -158,6 +183,14 @@ def _build_network(header: dict[str, Any], tensors: dict[str, Tensor]) -> CLIPLu
     network = CLIPLungNetwork(config)
     network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
     return network.eval().requires_grad_(False)
+
+
+def _build_familiarity(header: dict[str, Any], tensors: dict[str, Tensor]) -> Familiarity | None:
+    if header["familiarity"] is None:
+        return None
+    prefix = "familiarity."
+    arrays = {name.removeprefix(prefix): t.numpy() for name, t in tensors.items() if name.startswith(prefix)}
+    return Familiarity.from_dict(header["familiarity"], arrays)
 
 
 def _vocabulary() -> dict[str, Any]:

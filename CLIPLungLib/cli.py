@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from CLIPLungLib.errors import CLIPLungError
-from CLIPLungLib.result import DISCLAIMER
+from CLIPLungLib.result import DISCLAIMER, NoduleResult
 from CLIPLungLib.version import __version__
 
 EXIT_OK, EXIT_REFUSED, EXIT_FAILED_ROWS, EXIT_STOPPED = 0, 2, 3, 130
@@ -49,7 +49,7 @@ def _classify(options: argparse.Namespace) -> int:
     write_heatmap(result, options.output / "heatmap.nrrd")
     save_report(ct, result, options.output / "report.png")
     print(f"P(malignancy rating > 3) = {result.malignancy_probability:.3f}   looks {result.predicted_class}")
-    print(f"diameter about {result.diameter_mm:.1f} mm")
+    print(f"diameter {_size(result)}; not excluded: {', '.join(result.class_set)}")
     for attribute in result.attributes:
         print(
             f"  {attribute.name:<18} {attribute.level:4.2f}  {attribute.text}  (similarity {attribute.similarity:+.3f})"
@@ -58,6 +58,13 @@ def _classify(options: argparse.Namespace) -> int:
         print(f"warning: {warning}")
     print(f"written: {options.output}/result.json, heatmap.nrrd, report.png\n{DISCLAIMER}")
     return EXIT_OK
+
+
+def _size(result: NoduleResult) -> str:
+    if result.measurement is None:
+        return f"about {result.diameter_mm:.1f} mm (not outlined)"
+    low, high = result.measurement.diameter_interval_mm
+    return f"{result.diameter_mm:.1f} mm ({low:.1f} to {high:.1f}), volume {result.measurement.volume_mm3:.0f} mm3"
 
 
 def _batch(options: argparse.Namespace) -> int:
@@ -91,27 +98,78 @@ def _lidc_prepare(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from CLIPLungLib.training.config import TrainConfig
+    from CLIPLungLib.training.processes import joined_processes
     from CLIPLungLib.training.produce import produce_checkpoint
 
     logging.getLogger("CLIPLungLib").setLevel(logging.INFO)
     config = TrainConfig.read(options.config)
-    file = produce_checkpoint(config, options.views, options.lidc, options.output, options.device, _progress("epochs"))
+    with joined_processes(options.device) as device:
+        file = produce_checkpoint(config, options.views, options.lidc, options.output, str(device), _progress("epochs"))
     print(f"written: {file}")
     return EXIT_OK
 
 
+def _crossvalidate(options: argparse.Namespace) -> int:
+    from CLIPLungLib.lidc.prepare import PreparedViews
+    from CLIPLungLib.lidc.table import read_nodules
+    from CLIPLungLib.training.config import TrainConfig
+    from CLIPLungLib.training.cross_validation import cross_validate
+    from CLIPLungLib.training.processes import joined_processes
+
+    logging.getLogger("CLIPLungLib").setLevel(logging.INFO)
+    config, nodules = TrainConfig.read(options.config), read_nodules(options.lidc)
+    views = PreparedViews.load(options.views)
+    with joined_processes(options.device) as device:
+        cross_validate(config, views, nodules, options.output, str(device), progress=_progress("epochs"))
+    print(f"written: {options.output}/fold*/answers.npz")
+    return EXIT_OK
+
+
 def _evaluate(options: argparse.Namespace) -> int:
-    from CLIPLungLib.training.evaluate import evaluate_checkpoint
-    from CLIPLungLib.training.tables import evaluation_text
+    from CLIPLungLib.lidc.prepare import PreparedViews
+    from CLIPLungLib.lidc.table import read_nodules
+    from CLIPLungLib.training.results import evaluate
+    from CLIPLungLib.training.tables import results_text
 
-    evaluation = evaluate_checkpoint(options.checkpoint, options.views, options.lidc, options.fold, options.device)
-    print(evaluation_text(evaluation))
-    if options.output:
-        import json
+    views, nodules = PreparedViews.load(options.views), read_nodules(options.lidc)
+    results = evaluate(options.runs, views, nodules, progress=_progress("settings"))
+    print(results_text(results))
+    return _written(options.output, results)
 
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(evaluation, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        print(f"written: {options.output}")
+
+def _reality(options: argparse.Namespace) -> int:
+    from CLIPLungLib.lidc.prepare import PreparedViews
+    from CLIPLungLib.lidc.table import read_nodules
+    from CLIPLungLib.training.reality_run import check_reality
+
+    views, nodules = PreparedViews.load(options.views), read_nodules(options.lidc)
+    found = check_reality(options.runs, options.lidc, views, nodules, options.device, _progress("nodules"))
+    return _written(options.output, found)
+
+
+def _card(options: argparse.Namespace) -> int:
+    import json
+
+    from CLIPLungLib.training.model_card import write_model_card
+    from CLIPLungLib.training.tables import write_figures
+
+    file = write_model_card(
+        options.results, options.reality, options.runs, options.views, options.lidc, options.output, options.gallery
+    )
+    print(f"written: {file}")
+    if options.readme:
+        write_figures(options.readme, json.loads(options.results.read_text(encoding="utf-8")))
+    return EXIT_OK
+
+
+def _written(file: Path, values: dict) -> int:
+    import json
+
+    from CLIPLungLib.replacing import replacing
+
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    print(f"written: {file}")
     return EXIT_OK
 
 
@@ -126,14 +184,17 @@ def _demo(options: argparse.Namespace) -> int:
 def _progress(what: str) -> Callable[[int, int, str], None]:
     """A line on standard error with the time left, at most once a second."""
     started, shown = time.monotonic(), 0.0
+    before: int | None = None
 
     def show(done: int, total: int, name: str) -> None:
-        nonlocal shown
+        nonlocal shown, before
+        # What an earlier run has done took no time in this one.
+        before = done - 1 if before is None else before
         now = time.monotonic()
         if now - shown < 1.0 and done < total:
             return
         shown = now
-        left_s = (now - started) / max(done, 1) * (total - done)
+        left_s = (now - started) / max(done - before, 1) * (total - done)
         end = "\n" if done >= total else ""
         print(
             f"\r{done}/{total} {what}, about {left_s:.0f} s left {name[:40]:<40}", end=end, file=sys.stderr, flush=True
@@ -188,15 +249,34 @@ def _add_training_commands(commands: argparse._SubParsersAction) -> None:
         commands, "train", _train, "train, calibrate and write a checkpoint; continues where it was stopped"
     )
     train.add_argument("--output", type=Path, required=True, help="folder for logs, state and cliplung.safetensors")
-    evaluate = _command(commands, "evaluate", _evaluate, "figures of a checkpoint on the patients of one fold")
-    evaluate.add_argument("--checkpoint", type=Path, help="other weights than the bundled ones")
-    evaluate.add_argument("--fold", type=int, default=4, help="patient fold to report on (default 4)")
-    evaluate.add_argument("--output", type=Path, help="JSON file for the figures")
-    for command in (train, evaluate):
+    crossvalidate = _command(
+        commands,
+        "crossvalidate",
+        _crossvalidate,
+        "train on all folds but one, answer for that one, for each fold in turn",
+    )
+    crossvalidate.add_argument("--output", type=Path, required=True, help="folder for one sub-folder per fold")
+    evaluate = _command(
+        commands, "evaluate", _evaluate, "figures of all cross-validations of a folder, and the size-only floors"
+    )
+    evaluate.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
+    reality = _command(commands, "reality", _reality, "the same nodules under other conditions, out of fold")
+    reality.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
+    card = _command(commands, "card", _card, "the model card with its plots, from the files of evaluate and reality")
+    card.add_argument("--results", type=Path, required=True, help="what 'cliplung evaluate' wrote")
+    card.add_argument("--reality", type=Path, help="what 'cliplung reality' wrote")
+    card.add_argument("--gallery", action="store_true", help="also show failures: pictures of patients' scans")
+    card.add_argument("--readme", type=Path, help="also put the main tables between the marks of this README")
+    card.add_argument("--output", type=Path, required=True, help="folder for model_card.md")
+    for command in (evaluate, reality, card):
+        command.add_argument(
+            "--runs", type=Path, required=True, help="folder of the cross-validations, one of them 'shipped'"
+        )
+    for command in (train, crossvalidate, evaluate, reality, card):
         command.add_argument("--lidc", type=Path, required=True, help="folder with nodules.csv")
         command.add_argument("--views", type=Path, required=True, help="what 'cliplung lidc prepare' wrote")
         _add_device(command)
-    for command in (prepare, train):
+    for command in (prepare, train, crossvalidate):
         command.add_argument(
             "--config", type=Path, default=DEFAULT_CONFIG, help="JSON settings (default: those of the bundled model)"
         )

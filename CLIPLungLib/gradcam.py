@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -24,9 +26,7 @@ def answer_with_grad_cam(network: CLIPLungNetwork, planes: Tensor, exists: Tenso
     with torch.no_grad():
         maps = network.encoder(planes, exists)
     with torch.enable_grad():
-        leaf = FeatureMaps(
-            maps.maps.detach().requires_grad_(True), maps.weight, maps.patch_of_map, maps.plane_of_map, maps.gate_logits
-        )
+        leaf = replace(maps, maps=maps.maps.detach().requires_grad_(True))
         output = network.read(leaf, len(planes))
         (gradient,) = torch.autograd.grad(output.suspicion.sum(), leaf.maps)
     relevance = _relevance(maps, gradient, len(planes))

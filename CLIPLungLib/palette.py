@@ -13,6 +13,7 @@ FAINT = "#7f8a99"
 BAR = "#a8b8cd"
 CROSS_HAIR = "#8fe3ff"
 WARNING = "#f4c95d"
+OUTLINE_RGB = (0.35, 0.95, 0.75)
 CLASS_COLORS = {"benign": "#56b4e9", "unsure": "#b7bdc8", "malignant": "#f28e3f"}
 
 # Relevance below this is not shown: a faint veil over everything says nothing.

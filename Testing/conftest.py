@@ -41,10 +41,12 @@ def tiny_checkpoint_file(tmp_path_factory) -> Path:
     from torch.nn import functional
 
     from CLIPLungLib.attributes import ATTRIBUTES
-    from CLIPLungLib.calibration import Calibration
+    from CLIPLungLib.calibration import Calibration, MeasurementCalibration
     from CLIPLungLib.checkpoint import Checkpoint, save_checkpoint
+    from CLIPLungLib.familiarity import Familiarity, FeatureSpace
     from CLIPLungLib.model.network import CLIPLungNetwork, NetworkConfig
     from CLIPLungLib.patch import PatchSpec
+    from CLIPLungLib.shape import SphericityCalibration
 
     torch.manual_seed(0)
     levels = sum(len(attribute.levels) for attribute in ATTRIBUTES)
@@ -56,6 +58,11 @@ def tiny_checkpoint_file(tmp_path_factory) -> Path:
         text_scale=14.0,
         patch=PatchSpec(shape=(9, 32, 32), spacing_mm=(2.0, 1.0, 1.0)),
         calibration=Calibration(2.0, (-1.0, 0.0, 1.0)),
+        class_set_threshold=0.7,
+        diameter_calibration=MeasurementCalibration(1.0, 1.0, 0.2),
+        volume_calibration=MeasurementCalibration(1.0, 1.0, 0.5),
+        sphericity=SphericityCalibration(1.0, 0.2, 1.5, 0.5),
+        familiarity=Familiarity(FeatureSpace(np.zeros(512, np.float32), np.eye(512, 4, dtype=np.float32)), 9.0, 0.1),
         provenance={"trained_on": "nothing"},
     )
     save_checkpoint(file, checkpoint)

@@ -81,8 +81,8 @@ def test_foreign_safetensors_file_is_refused(tmp_path):
 
 def test_newer_format_is_refused_with_both_versions(tiny_checkpoint_file, tmp_path):
     header, tensors = parts(tiny_checkpoint_file)
-    with pytest.raises(CheckpointError, match=r"format version 2; this CLIPLung reads version 1"):
-        load_checkpoint(written(tmp_path, header | {"version": 2}, tensors))
+    with pytest.raises(CheckpointError, match=r"format version 3; this CLIPLung reads version 2"):
+        load_checkpoint(written(tmp_path, header | {"version": 3}, tensors))
 
 
 def test_other_vocabulary_is_refused(tiny_checkpoint_file, tmp_path):

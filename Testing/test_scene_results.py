@@ -205,7 +205,7 @@ def test_what_is_gone_is_named(app, ct_node, points):
     [
         ("{", "damaged"),
         ("[1, 2]", "damaged"),
-        ('{"format_version": 1, "ct_ijk_to_ras": [[1]], "result": {}}', "damaged"),
+        ('{"format_version": 2, "ct_ijk_to_ras": [[1]], "result": {}}', "damaged"),
         ('{"format_version": 99}', "format 99"),
         (None, "no complete"),
     ],

@@ -8,123 +8,32 @@ import numpy as np
 import pytest
 import torch
 
-from CLIPLungLib.attributes import ATTRIBUTES
 from CLIPLungLib.calibration import Calibration, fit_calibration
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.lidc.prepare import VIEW_KINDS, PreparedViews
-from CLIPLungLib.lidc.table import LidcNodule
-from CLIPLungLib.model.network import NetworkConfig
 from CLIPLungLib.model.objective import LossWeights
-from CLIPLungLib.patch import PatchSpec
 
 pytest.importorskip("sklearn", reason="needs the extra 'train'")
 
+from tiny_training import CONFIG, NODULES, PATCH, LetterEncoder, tiny_views
+
 from CLIPLungLib.training import DEFAULT_CONFIG
-from CLIPLungLib.training.batches import TrainingSet, evaluation_batches
+from CLIPLungLib.training.batches import BACKGROUND, TrainingSet, evaluation_batches
 from CLIPLungLib.training.config import TrainConfig
+from CLIPLungLib.training.log import read_rows
 from CLIPLungLib.training.loop import Trainer
 from CLIPLungLib.training.metrics import auc, brier, expected_calibration_error, patient_bootstrap, spearman
-from CLIPLungLib.training.predict import predict_views, views_of
-
-PATCH = PatchSpec(shape=(5, 32, 32), spacing_mm=(2.0, 1.0, 1.0))
-CONFIG = TrainConfig(
-    train_folds=(0, 1),
-    epochs=4,
-    batch_size=4,
-    learning_rate=1e-3,
-    conditioned_texts=1,
-    patch=PATCH,
-    network=NetworkConfig(planes=5, pixels=32, text_dim=8),
-    losses=LossWeights(rating=1.0, diameter=1.0, gate=1.0),
-)
-
-
-class LetterEncoder:
-    """Makes a tiny frozen text encoder with the real interface, so that training tests need no language model."""
-
-    def __new__(cls):
-        from CLIPLungLib.model.text_encoder import PromptTokens, TextEncoder
-
-        class Letters(TextEncoder):
-            name, width, dim = "letters", 6, 8
-
-            def __init__(self):
-                super().__init__()
-                generator = torch.Generator().manual_seed(5)
-                self.table = torch.nn.Parameter(torch.randn(128, 6, generator=generator))
-                self.out = torch.nn.Parameter(torch.randn(6, 8, generator=generator))
-                self.freeze()
-
-            def tokenize(self, texts):
-                longest = max(len(text) for text in texts)
-                ids = torch.tensor([[ord(c) for c in text.ljust(longest)] for text in texts])
-                return PromptTokens(ids, torch.tensor([[i < len(text) for i in range(longest)] for text in texts]))
-
-            def embed(self, ids):
-                return self.table[ids]
-
-            def encode(self, embeddings, mask):
-                mean = (torch.tanh(embeddings) * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True)
-                return torch.nn.functional.normalize(mean @ self.out, dim=-1)
-
-        return Letters()
-
-
-def nodule(index: int) -> LidcNodule:
-    large = index % 2 == 1
-    return LidcNodule(
-        nodule_id=f"n{index}",
-        patient_id=f"p{index // 2}",
-        fold=(index // 2) % 5,
-        n_readers=4,
-        diameter_mm=14.0 if large else 6.0,
-        malignancy=4.5 if large else 1.5,
-        ratings={a.name: (min(5, len(a.levels)),) * 4 if large else (1,) * 4 for a in ATTRIBUTES},
-        point_ras=None,
-        images={},
-        slice_index=index,
-        slice_pixel_mm=1.0,
-    )
-
-
-NODULES = [nodule(index) for index in range(40)]
+from CLIPLungLib.training.predict import views_of
 
 
 @pytest.fixture(scope="module")
 def views() -> PreparedViews:
-    """Bright discs on lung: a slice of every nodule, and cubes with empty planes of the first ten."""
-    y, x = np.mgrid[:48, :48] - 23.5
-    hu, outline, height, kinds, owners, counts = [], [], [], [], [], []
-    for index, item in enumerate(NODULES):
-        disc = np.hypot(y, x) <= item.diameter_mm / 2
-        for kind, heights in [("slice", [0.0])] + ([("cube", [-4.0, -2.0, 0.0, 2.0, 4.0])] if index < 10 else []):
-            for z in heights:
-                inside = disc & (abs(z) < 1)
-                hu.append(np.where(inside, 40, -850))
-                outline.append(inside * 255)
-            height += heights
-            kinds.append(VIEW_KINDS.index(kind))
-            owners.append(index)
-            counts.append(len(heights))
-    return PreparedViews(
-        hu=np.array(hu, np.int16),
-        outline=np.array(outline, np.uint8),
-        height_mm=np.array(height, np.float32),
-        first_plane=np.concatenate([[0], np.cumsum(counts)[:-1]]),
-        plane_count=np.array(counts),
-        nodule=np.array(owners),
-        kind=np.array(kinds),
-    )
+    return tiny_views()
 
 
-def train(views, folder, config=CONFIG, stop_after=None) -> Trainer:
+def train(views, folder, config=CONFIG) -> Trainer:
     trainer = Trainer(config, views, NODULES, folder, "cpu", LetterEncoder())
-
-    def progress(done, total):
-        if done == stop_after:
-            raise KeyboardInterrupt
-
-    trainer.run(progress)
+    trainer.run()
     return trainer
 
 
@@ -149,35 +58,109 @@ def test_empty_planes_are_marked_empty_and_come_from_scans_with_context(views):
     assert set(np.abs(views.height_mm[data.empty_planes])) == {4.0}
 
 
-def test_gate_target_lies_where_the_disc_is(views):
+def test_outline_lies_where_the_disc_is(views):
     chosen = views_of(views, NODULES, [2], [VIEW_KINDS.index("slice")])
     view, batch = next(evaluation_batches(views, NODULES, chosen, PATCH))
     large = next(i for i, v in enumerate(view) if NODULES[views.nodule[v]].diameter_mm == 14)
     assert batch.exists[large].tolist() == [False, False, True, False, False]
-    gate = batch.targets.gate[large, 2]
-    assert gate[1:3, 1:3].min() > 0.5
-    assert gate[0].max() == 0
+    outline = batch.targets.outline[large, 2]
+    # A disc of 14 mm around the middle, 1 mm a pixel.
+    assert outline.sum() == pytest.approx(np.pi * 49, rel=0.05)
+    assert outline[12:20, 12:20].min() == 1
+    assert outline[:8].max() == 0
+    assert batch.targets.is_outlined.max() == 0  # of slices only a ball is known
     assert batch.planes[large, 2, 16, 16] == pytest.approx(1040 / 1400)
 
 
-def test_training_learns_and_resuming_after_a_kill_changes_nothing(views, tmp_path):
-    whole = train(views, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        train(views, tmp_path / "killed", stop_after=2)
-    resumed = train(views, tmp_path / "killed")
-    for key, value in whole.average.state_dict().items():
-        torch.testing.assert_close(value, resumed.average.state_dict()[key], msg=key)
-    lines = (tmp_path / "killed" / "log.csv").read_text().splitlines()
-    assert len(lines) == 1 + CONFIG.epochs
-    losses = [float(line.split(",")[lines[0].split(",").index("total")]) for line in lines[1:]]
-    assert losses[-1] < losses[0]
+def test_training_learns(views, tmp_path):
+    train(views, tmp_path)
+    rows = read_rows(tmp_path / "log.csv")
+    assert len(rows) == CONFIG.epochs
+    assert float(rows[-1]["total"]) < float(rows[0]["total"])
 
 
-def test_state_of_another_network_is_refused(views, tmp_path):
-    train(views, tmp_path, replace(CONFIG, epochs=1))
-    other = replace(CONFIG, network=replace(CONFIG.network, encoder="channel"), losses=replace(CONFIG.losses, gate=0.0))
-    with pytest.raises(Exception, match="another network"):
-        Trainer(other, views, NODULES, tmp_path, "cpu", LetterEncoder())
+def batch_with_background(views):
+    """The first batch of the first epoch, and which of its patches are background (the last)."""
+    batch = next(iter(TrainingSet(views, NODULES, CONFIG).epoch(0)))
+    return batch, torch.tensor([False] * CONFIG.batch_size + [True])
+
+
+def test_background_has_no_opinion_but_teaches_the_outline(views, tmp_path):
+    batch, background = batch_with_background(views)
+    assert batch.targets.sample_weight[background].tolist() == [0.0]
+    assert batch.targets.sample_weight[~background].min() > 0
+    assert batch.targets.outline[background].max() == 0
+    assert batch.targets.is_outlined[background].tolist() == [1.0]
+    trainer = Trainer(CONFIG, views, NODULES, tmp_path, "cpu", LetterEncoder())
+    output = trainer.network(batch.planes, batch.exists)
+    terms = trainer.objective(output, batch.targets)
+    answers = (output.class_logits, output.rating, output.log_diameter, output.image_features)
+    for gradient in torch.autograd.grad(terms["total"], answers, retain_graph=True):
+        assert gradient[background].abs().sum() == 0
+        assert gradient[~background].abs().sum() > 0
+    logits = output.maps.outline_logits
+    of_background = background[output.maps.patch_of_map]
+    assert torch.autograd.grad(terms["total"], logits)[0][of_background].abs().sum() > 0
+
+
+def test_background_views_are_never_shown_as_nodules(views):
+    data = TrainingSet(views, NODULES, CONFIG)
+    assert len(data.background_views) > 0
+    assert (views.kind[np.concatenate([*data.views_of_nodule.values()])] != BACKGROUND).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_validation_patients_are_neither_trained_on_nor_of_the_fold_left_out(views, seed):
+    config = replace(CONFIG, train_folds=(0, 1, 2, 3), seed=seed)
+    data = TrainingSet(views, NODULES, config)
+
+    def patients(nodules):
+        return {NODULES[index].patient_id for index in nodules}
+
+    used = np.concatenate([*data.views_of_nodule.values(), data.background_views])
+    learned, apart = patients(views.nodule[used]), patients(data.validation_nodules)
+    assert len(apart) == 4  # a quarter of 16 patients
+    assert not learned & apart
+    assert learned | apart == patients(index for index, item in enumerate(NODULES) if item.fold != 4)
+    assert not patients(views.nodule[np.searchsorted(views.first_plane, data.empty_planes, "right") - 1]) & apart
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"), [((0.2, 0.9, 0.4, 0.5), 1), ((np.nan, 0.1, np.nan, 0.1), 3), ([np.nan] * 4, 3)]
+)
+def test_the_best_epoch_is_that_of_the_highest_validation_score_with_its_texts(
+    views, tmp_path, monkeypatch, scores, best
+):
+    monkeypatch.setattr("CLIPLungLib.training.loop.CHOICE_SHARE", 1.0)
+    given, seen = iter(scores), []
+
+    class Scored(Trainer):
+        def _validation_score(self):
+            seen.append(
+                [{k: v.clone() for k, v in m.state_dict().items()} for m in (self.average.module, self.objective.bank)]
+            )
+            return next(given)
+
+    trainer = Scored(CONFIG, views, NODULES, tmp_path, "cpu", LetterEncoder())
+    found = trainer.run(), trainer.objective.bank
+    for module, states in zip(found, zip(*seen, strict=True), strict=True):
+        same = [all(torch.equal(v, state[k]) for k, v in module.state_dict().items()) for state in states]
+        assert same == [epoch == best for epoch in range(4)]
+
+
+def test_the_validation_score_is_logged_for_the_last_epochs(views, tmp_path):
+    train(views, tmp_path)
+    scored = ["validation_spearman" in row for row in read_rows(tmp_path / "log.csv")]
+    assert scored == [False, False, True, True]
+
+
+def test_the_time_left_is_told_after_every_epoch(views, tmp_path, caplog):
+    caplog.set_level("INFO", "CLIPLungLib")
+    calls = []
+    Trainer(replace(CONFIG, epochs=2), views, NODULES, tmp_path, "cpu", LetterEncoder()).run(lambda *c: calls.append(c))
+    assert calls == [(1, 2), (2, 2)]
+    assert "epoch 1 of 2, about " in caplog.text
+    assert "epoch 2 of 2, about 0 s left: " in caplog.text
 
 
 def test_text_features_of_another_size_are_refused(views, tmp_path):
@@ -203,7 +186,9 @@ def test_the_published_variant_trains_too(views, tmp_path):
         network=replace(CONFIG.network, encoder="channel"),
         losses=LossWeights(),
         conditioned_texts=-1,
+        text_interval=1,
         empty_planes=0,
+        background_patches=0,
     )
     trainer = train(views, tmp_path, published)
     bank = trainer.objective.eval().text_bank()
@@ -211,11 +196,10 @@ def test_the_published_variant_trains_too(views, tmp_path):
 
 
 def test_predictions_do_not_depend_on_order(views, tmp_path):
-    network = train(views, tmp_path, replace(CONFIG, epochs=1)).average.module
+    trainer = train(views, tmp_path, replace(CONFIG, epochs=1))
+    network = trainer.average.module
     chosen = views_of(views, NODULES, [0, 2], [0, 1, 2, 3])
-    forward, backward = (
-        predict_views(network, views, NODULES, part, PATCH, torch.device("cpu")) for part in (chosen, chosen[::-1])
-    )
+    forward, backward = (trainer.answer(network, part) for part in (chosen, chosen[::-1]))
     a, b = np.argsort(forward.view), np.argsort(backward.view)
     np.testing.assert_array_equal(forward.view[a], backward.view[b])
     np.testing.assert_allclose(forward.suspicion[a], backward.suspicion[b], atol=1e-5)

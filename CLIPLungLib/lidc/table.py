@@ -24,6 +24,7 @@ class LidcNodule:
         fold: 0..4, fixed by patient.
         n_readers: how many rated it.
         diameter_mm: mean diameter from the readers' contours (privileged: not available at the desk).
+        volume_mm3: likewise.
         malignancy: mean rating 1..5.
         ratings: attribute name -> every reader's code.
         point_ras: (3,) a click on the nodule in the frame of `volume`; None without a volume.
@@ -37,6 +38,7 @@ class LidcNodule:
     fold: int
     n_readers: int
     diameter_mm: float
+    volume_mm3: float
     malignancy: float
     ratings: dict[str, tuple[int, ...]]
     point_ras: tuple[float, float, float] | None
@@ -87,6 +89,7 @@ def _nodule(row: dict[str, str], line: int) -> LidcNodule:
             fold=int(row["fold"]),
             n_readers=int(row["n_readers"]),
             diameter_mm=float(row["diameter_mm"]),
+            volume_mm3=float(row["volume_mm3"]),
             malignancy=float(row["malignancy_mean"]),
             ratings={a.name: tuple(int(code) for code in row[a.name].split()) for a in ATTRIBUTES},
             point_ras=_point(row["point_ras"]),

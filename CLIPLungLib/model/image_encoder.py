@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+STEM_WIDTH, OUTLINE_WIDTH, PUBLISHED_PIXELS = 32, 32, 32
+# -150 and 350 HU on the patch's scale of -1000..400 HU.
+SOFT_TISSUE = (850 / 1400, 1350 / 1400)
 TRUNKS: dict[str, tuple[tuple[int, int, int], ...]] = {
     # (width, blocks, stride) per stage
     "slice": ((32, 1, 1), (64, 2, 2), (128, 2, 2), (256, 1, 1)),
@@ -29,6 +32,7 @@ class FeatureMaps:
         patch_of_map: (N,) which of the B patches a map belongs to.
         plane_of_map: (N,) which plane of the patch it shows; -1 where it shows all of them.
         gate_logits: (N, h, w) how much each cell looks like nodule; None for the channel encoder.
+        outline_logits: (N, H, W) how much each pixel looks like the nodule at the click; None for the channel encoder.
     """
 
     maps: Tensor
@@ -36,6 +40,7 @@ class FeatureMaps:
     patch_of_map: Tensor
     plane_of_map: Tensor
     gate_logits: Tensor | None
+    outline_logits: Tensor | None
 
     def pooled(self, patches: int) -> Tensor:
         """(patches, 2, C) weighted mean and maximum over all cells of a patch; neither depends on how many planes there are."""
@@ -47,6 +52,13 @@ class FeatureMaps:
         index = self.patch_of_map.unsqueeze(1).expand(-1, channels)
         maximum = self.maps.new_zeros(patches, channels).scatter_reduce(0, index, self.maps.amax(dim=(2, 3)), "amax")
         return torch.stack([mean, maximum], dim=1)
+
+
+def outline_probability(maps: FeatureMaps, patches: int, planes: int) -> Tensor:
+    """(patches, planes, H, W) probability that a voxel lies inside the nodule; 0 in planes that do not exist."""
+    inside = maps.outline_logits.new_zeros(patches, planes, *maps.outline_logits.shape[1:])
+    inside[maps.patch_of_map, maps.plane_of_map] = torch.sigmoid(maps.outline_logits)
+    return inside
 
 
 class ResidualBlock(nn.Module):
@@ -67,57 +79,114 @@ class ResidualBlock(nn.Module):
         return functional.relu(self.norm2(self.conv2(inner)) + self.shortcut(x))
 
 
-def residual_trunk(stem: nn.Conv2d, stages: tuple[tuple[int, int, int], ...]) -> nn.Sequential:
-    """Stem, normalisation and residual stages."""
-    layers: list[nn.Module] = [stem, nn.BatchNorm2d(stem.out_channels), nn.ReLU()]
-    width = stem.out_channels
+def residual_stages(width: int, stages: tuple[tuple[int, int, int], ...]) -> nn.Sequential:
+    """One sequence of residual blocks per stage."""
+    built = []
     for outputs, blocks, stride in stages:
-        for index in range(blocks):
-            layers.append(ResidualBlock(width, outputs, stride if index == 0 else 1))
-            width = outputs
-    return nn.Sequential(*layers)
+        first = ResidualBlock(width, outputs, stride)
+        built.append(nn.Sequential(first, *(ResidualBlock(outputs, outputs, 1) for _ in range(blocks - 1))))
+        width = outputs
+    return nn.Sequential(*built)
+
+
+class OutlineDecoder(nn.Module):
+    """From the trunk's maps back to the pixels of a plane (feature pyramid, Lin et al., CVPR 2017): one logit per pixel."""
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.laterals = nn.ModuleList(nn.Conv2d(width, OUTLINE_WIDTH, 1) for width in widths)
+        # No rectifier behind the last one: logits of rectified values alone can rest at the bias inside every nodule.
+        self.smoothers = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(OUTLINE_WIDTH, OUTLINE_WIDTH, 3, padding=1, bias=False), nn.BatchNorm2d(OUTLINE_WIDTH)
+            )
+            for _ in widths[1:]
+        )
+        self.logits = nn.Sequential(nn.Conv2d(OUTLINE_WIDTH, 4, 1), nn.PixelShuffle(2))
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """Maps from coarse to fine -> (N, H, W) logits at twice the size of the finest."""
+        x = self.laterals[0](levels[0])
+        for lateral, smoother, level in zip(self.laterals[1:], self.smoothers, levels[1:], strict=True):
+            x = functional.interpolate(functional.relu(x), level.shape[2:], mode="bilinear", align_corners=False)
+            x = smoother(x + lateral(level))
+        return self.logits(x).squeeze(1).float()
 
 
 class SliceEncoder(nn.Module):
     """Shared 2-D encoder over the existing planes, pooled over the cells a gate holds for nodule.
 
     The gate is learned from the readers' outlines during training; at inference it needs none. Mean and maximum under the gate do not
-    depend on how many planes there are, so the length of a stack gives nothing away.
+    depend on how many planes there are, so the length of a stack gives nothing away. A decoder outlines the nodule pixel by pixel.
     """
 
     def __init__(self, map_size: int = 8) -> None:
         super().__init__()
         stages = TRUNKS["slice"]
         self.channels = stages[-1][0]
-        self.trunk = residual_trunk(nn.Conv2d(1, stages[0][0], 5, 2, 2, bias=False), stages)
+        self.stem = nn.Sequential(
+            # Squares of 2 x 2 pixels become channels: half the size, and nothing of the fine detail lost.
+            nn.PixelUnshuffle(2),
+            nn.Conv2d(8, STEM_WIDTH, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(STEM_WIDTH),
+            nn.ReLU(),
+        )
+        self.stages = residual_stages(STEM_WIDTH, stages)
         self.gate = nn.Conv2d(self.channels, 1, 1)
         # Where in the patch a nodule lies when the reader has clicked on it: learned, starts flat.
         self.gate_position = nn.Parameter(torch.zeros(map_size, map_size))
+        self.outline = OutlineDecoder((self.channels, stages[1][0], stages[0][0]))
 
     def forward(self, planes: Tensor, exists: Tensor) -> FeatureMaps:
         """Args: planes (B, Z, H, W) in 0..1; exists (B, Z) bool, at least one plane per patch."""
         patch_of_map, plane_of_map = exists.nonzero(as_tuple=True)
-        inputs = planes[exists].unsqueeze(1).contiguous(memory_format=torch.channels_last)  # (N, 1, H, W)
-        maps = self.trunk(inputs)  # (N, C, h, w)
+        inputs = with_soft_tissue(planes[exists]).contiguous(memory_format=torch.channels_last)  # (N, 2, H, W)
+        levels = [self.stem(inputs)]
+        for stage in self.stages:
+            levels.append(stage(levels[-1]))
+        maps = levels[-1]  # (N, C, h, w)
         gate_logits = self.gate(maps).squeeze(1).float() + self.gate_position  # (N, h, w)
         gate = torch.sigmoid(gate_logits)
-        return FeatureMaps(maps.float() * gate.unsqueeze(1), gate, patch_of_map, plane_of_map, gate_logits)
+        outline_logits = self.outline([maps, levels[2], levels[1]])
+        return FeatureMaps(
+            maps.float() * gate.unsqueeze(1), gate, patch_of_map, plane_of_map, gate_logits, outline_logits
+        )
+
+
+def with_soft_tissue(planes: Tensor) -> Tensor:
+    """(N, H, W) grey values -> (N, 2, H, W): as they are, and stretched over the soft-tissue part of the window.
+
+    Calcium, fat and part-solid texture differ by little on the wide window of the lung.
+    """
+    low, high = SOFT_TISSUE
+    return torch.stack([planes, ((planes - low) / (high - low)).clamp(0, 1)], dim=1)
 
 
 class ChannelEncoder(nn.Module):
-    """The published encoder: ResNet-18 with a 3x3 stem and no max-pool, the planes of the patch as its input channels."""
+    """The published encoder: ResNet-18 with a 3x3 stem and no max-pool, the planes of the patch as its input channels.
+
+    As published it sees planes of 32 x 32 pixels, so larger ones are halved.
+    """
 
     def __init__(self, planes: int) -> None:
         super().__init__()
         stages = TRUNKS["channel"]
         self.channels = stages[-1][0]
-        self.trunk = residual_trunk(nn.Conv2d(planes, stages[0][0], 3, 1, 1, bias=False), stages)
+        self.trunk = nn.Sequential(
+            nn.Conv2d(planes, stages[0][0], 3, 1, 1, bias=False),
+            nn.BatchNorm2d(stages[0][0]),
+            nn.ReLU(),
+            *residual_stages(stages[0][0], stages),
+        )
 
     def forward(self, planes: Tensor, exists: Tensor) -> FeatureMaps:
         """Args: planes (B, Z, H, W) in 0..1; exists (B, Z) bool. Absent planes take the values of the nearest existing one."""
         patches = torch.arange(len(planes), device=planes.device)
-        maps = self.trunk(planes[patches.unsqueeze(1), nearest_existing(exists)]).float()  # (B, C, h, w)
-        return FeatureMaps(maps, torch.ones_like(maps[:, 0]), patches, torch.full_like(patches, -1), None)
+        filled = planes[patches.unsqueeze(1), nearest_existing(exists)]
+        if filled.shape[-1] > PUBLISHED_PIXELS:
+            filled = functional.avg_pool2d(filled, filled.shape[-1] // PUBLISHED_PIXELS)
+        maps = self.trunk(filled).float()  # (B, C, h, w)
+        return FeatureMaps(maps, torch.ones_like(maps[:, 0]), patches, torch.full_like(patches, -1), None, None)
 
 
 def nearest_existing(exists: Tensor) -> Tensor:

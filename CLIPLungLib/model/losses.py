@@ -50,10 +50,28 @@ def class_attribute_loss(
     return image_attribute_loss(own_class, attribute_text, weight, attribute_of_text, scale)
 
 
+def attribute_rating_loss(
+    image: Tensor, attribute_text: Tensor, weight: Tensor, attribute_of_text: Tensor, scale: Tensor | float
+) -> Tensor:
+    """Distance between the level that the similarities suggest and the mean of the readers, as the distance of cumulated shares.
+
+    The log loss treats a miss by one level like a miss by four; this one (the ranked probability score) does not. Not in the paper.
+
+    Args: as `image_attribute_loss`; the levels of an attribute in their order.
+    """
+    cosines = (image @ attribute_text.transpose(1, 2)).mean(dim=1)
+    shares = grouped_log_softmax(scale * cosines, attribute_of_text).exp()  # (B, M)
+    attributes = int(attribute_of_text.max()) + 1
+    difference = shares / attributes - weight
+    scores = [
+        difference[:, attribute_of_text == index].cumsum(dim=1).square().sum(dim=1) for index in range(attributes)
+    ]
+    return attributes * torch.stack(scores, dim=1).sum(dim=1)
+
+
 def grouped_log_softmax(logits: Tensor, group: Tensor) -> Tensor:
     """Log softmax over the last axis (..., M), separately within each group of texts (M,)."""
-    parts = torch.empty_like(logits)
-    for index in group.unique():
-        members = group == index
-        parts[..., members] = functional.log_softmax(logits[..., members], dim=-1)
-    return parts
+    members = [(group == index).nonzero().squeeze(1) for index in group.unique()]
+    # Joined, not written into a tensor like the logits: with autocast the parts may be of higher precision than these.
+    parts = torch.cat([functional.log_softmax(logits[..., places], dim=-1) for places in members], dim=-1)
+    return parts[..., torch.cat(members).argsort()]

@@ -56,6 +56,7 @@ class NetworkOutput:
         rating: (B,) estimated mean malignancy rating (about 1..5).
         log_diameter: (B,) natural logarithm of the diameter in mm.
         image_features: (B, T, D) unit vectors in the text space, one per channel group.
+        pooled: (B, 2 C) the feature all of these are read from.
     """
 
     maps: FeatureMaps
@@ -63,6 +64,7 @@ class NetworkOutput:
     rating: Tensor
     log_diameter: Tensor
     image_features: Tensor
+    pooled: Tensor
 
     @property
     def suspicion(self) -> Tensor:
@@ -104,8 +106,10 @@ class CLIPLungNetwork(nn.Module):
         self.rating_head = nn.Linear(width, 1)
         self.diameter_head = nn.Linear(width, 1)
         self.projection = ChannelGroupProjection(self.encoder.channels, config.groups, config.text_dim)
-        nn.init.constant_(self.rating_head.bias, 3.0)
-        nn.init.constant_(self.diameter_head.bias, 2.0)
+        # A head that no loss trains says the same of every nodule.
+        for head, start in ((self.rating_head, 3.0), (self.diameter_head, 2.0)):
+            nn.init.zeros_(head.weight)
+            nn.init.constant_(head.bias, start)
 
     def forward(self, planes: Tensor, exists: Tensor) -> NetworkOutput:
         """Args: planes (B, Z, H, W) grey values 0..1; exists (B, Z) bool."""
@@ -121,4 +125,5 @@ class CLIPLungNetwork(nn.Module):
             self.rating_head(flat).squeeze(1),
             self.diameter_head(flat).squeeze(1),
             self.projection(pooled),
+            pooled.flatten(1),
         )

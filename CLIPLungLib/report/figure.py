@@ -14,7 +14,15 @@ from CLIPLungLib.patch import require_point
 from CLIPLungLib.replacing import replacing
 from CLIPLungLib.report.files import checked_heatmap
 from CLIPLungLib.report.findings import draw_attributes, draw_verdict
-from CLIPLungLib.report.views import LUNG_WINDOW_HU, PLANES, Plane, grey_picture, heat_picture, sample_plane
+from CLIPLungLib.report.views import (
+    LUNG_WINDOW_HU,
+    PLANES,
+    Plane,
+    draw_outline,
+    grey_picture,
+    heat_picture,
+    sample_plane,
+)
 from CLIPLungLib.result import DISCLAIMER, NoduleResult
 from CLIPLungLib.version import __version__
 
@@ -115,6 +123,9 @@ def _draw_header(sheet: Sheet, ct: CTVolume, result: NoduleResult, title: str) -
 def _draw_views(sheet: Sheet, ct: CTVolume, result: NoduleResult) -> None:
     """Three planes in their surroundings, and below each of them the close-up with the heat map."""
     heat = CTVolume(checked_heatmap(result), result.heatmap_to_ras, "heat map")
+    outline = None
+    if result.outline is not None:
+        outline = CTVolume(result.outline.astype(np.float32), result.heatmap_to_ras, "outline")
     # One sample for each pixel of the page.
     pixels = round(TILE * DPI)
     gap_mm = max(SMALLEST_GAP_MM, result.diameter_mm / 2 + 3.0)
@@ -127,7 +138,10 @@ def _draw_views(sheet: Sheet, ct: CTVolume, result: NoduleResult) -> None:
         y = CONTENT_TOP + TILE + GAP
         close_up = sample_plane(ct, plane, result.point_ras, CLOSE_UP_MM, pixels)
         relevance = sample_plane(heat, plane, result.point_ras, CLOSE_UP_MM, pixels)
-        sheet.picture(x, y, TILE, TILE, heat_picture(close_up, relevance))
+        picture = heat_picture(close_up, relevance)
+        if outline is not None:
+            draw_outline(picture, sample_plane(outline, plane, result.point_ras, CLOSE_UP_MM, pixels))
+        sheet.picture(x, y, TILE, TILE, picture)
         _draw_marks(sheet, plane, x, y, CLOSE_UP_MM, CLOSE_UP_SCALE_MM, gap_mm)
 
 

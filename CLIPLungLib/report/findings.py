@@ -24,14 +24,27 @@ def draw_verdict(sheet: Sheet, result: NoduleResult, x: float, y: float, width: 
     left, right = x + PADDING, x + width - PADDING
     color = palette.CLASS_COLORS[result.predicted_class]
     sheet.text(left, y + 0.26, "Malignancy probability", 9, palette.MUTED)
-    sheet.text(right, y + 0.26, "Class", 9, palette.MUTED, align="right")
+    sheet.text(right, y + 0.26, _class_caption(result), 9, palette.MUTED, align="right")
     sheet.text(left, y + 0.79, percent(result.malignancy_probability), 36, palette.TEXT, bold=True)
     sheet.text(right, y + 0.79, result.predicted_class, 15, color, align="right", bold=True)
     _draw_gauge(sheet, result.malignancy_probability, color, left, y + 0.95, right - left)
     _draw_classes(sheet, result.class_probabilities, left, y + 1.46, right - left)
     sheet.line((left, y + 1.97), (right, y + 1.97), palette.TRACK)
-    sheet.text(left, y + 2.22, "Estimated diameter", 9, palette.MUTED)
-    sheet.text(right, y + 2.22, f"{result.diameter_mm:.1f} mm", 11, palette.TEXT, align="right", bold=True)
+    sheet.text(left, y + 2.22, "Diameter" if result.measurement else "Estimated diameter", 9, palette.MUTED)
+    sheet.text(right, y + 2.22, diameter_text(result), 10, palette.TEXT, align="right", bold=True)
+
+
+def diameter_text(result: NoduleResult) -> str:
+    """The diameter with its interval and the volume, or the bare estimate."""
+    if result.measurement is None:
+        return f"{result.diameter_mm:.1f} mm"
+    low, high = result.measurement.diameter_interval_mm
+    return f"{result.diameter_mm:.1f} mm ({low:.1f} to {high:.1f}), {result.measurement.volume_mm3:.0f} mm\u00b3"
+
+
+def _class_caption(result: NoduleResult) -> str:
+    others = [name for name in result.class_set if name != result.predicted_class]
+    return f"Class (not excluded: {', '.join(others)})" if others else "Class"
 
 
 def _draw_gauge(sheet: Sheet, probability: float, color: str, x: float, y: float, width: float) -> None:

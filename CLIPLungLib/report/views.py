@@ -8,11 +8,12 @@ import numpy as np
 from scipy import ndimage
 
 from CLIPLungLib.ct import CTVolume
-from CLIPLungLib.palette import heat_opacity, heat_rgb
+from CLIPLungLib.palette import OUTLINE_RGB, heat_opacity, heat_rgb
 
 LUNG_WINDOW_HU = (-1350.0, 150.0)
 # Lighter than air in the lung window, darker than tissue: the scan ends here, which is not the same as air.
 OUTSIDE_GREY = 0.13
+OUTLINE_PIXELS = 2
 
 
 @dataclass(frozen=True)
@@ -80,3 +81,10 @@ def heat_picture(hu: np.ndarray, relevance: np.ndarray) -> np.ndarray:
     shown = np.where(np.isnan(hu) | np.isnan(relevance), 0.0, relevance)
     opacity = heat_opacity(shown)[..., None]
     return grey_picture(hu) * (1.0 - opacity) + heat_rgb(shown) * opacity
+
+
+def draw_outline(picture: np.ndarray, inside: np.ndarray) -> None:
+    """Draw the rim of what is inside (rows, columns in 0..1; NaN counts as outside) on a picture (rows, columns, 3), in place."""
+    filled = np.nan_to_num(inside) > 0.5
+    rim = filled & ~ndimage.binary_erosion(filled, iterations=OUTLINE_PIXELS)
+    picture[rim] = OUTLINE_RGB

@@ -11,13 +11,13 @@ import slicer
 
 from CLIPLungLib.attributes import CLASSES
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.result import AttributeResult, NoduleResult
+from CLIPLungLib.result import AttributeResult, NoduleMeasurement, NoduleResult
 from CLIPLungLib.scene.ct_node import world_ijk_to_ras
 
 RESULT = "CLIPLung.result"
 MODEL_VERSION = "CLIPLung.modelVersion"
 MODEL_SHA256 = "CLIPLung.modelSHA256"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,4 +95,6 @@ def _result_from_dict(plain: dict[str, Any], overlay_node: slicer.vtkMRMLScalarV
         warnings=tuple(plain["warnings"]),
         model=dict(plain["model"]),
         image=dict(plain["image"]),
+        measurement=NoduleMeasurement.from_dict(plain["measurement"]) if plain["measurement"] else None,
+        class_set=tuple(plain["class_set"]),
     )

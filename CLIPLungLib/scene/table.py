@@ -12,7 +12,7 @@ import slicer
 import vtk
 
 from CLIPLungLib.attributes import ATTRIBUTES, CLASSES
-from CLIPLungLib.result import NoduleResult
+from CLIPLungLib.result import NoduleMeasurement, NoduleResult
 from CLIPLungLib.scene.owned import add_owned, find_owned, remove_with_parts
 from CLIPLungLib.scene.points import DefinedPoint
 
@@ -42,7 +42,11 @@ COLUMNS = (
     ),
     Column("predicted_class", "Class", description="The most probable class"),
     *(Column(f"p_{name}", f"P({name})", 3, "1", f"Probability of the class {name}") for name in CLASSES),
-    Column("diameter_mm", "Diameter", 1, "mm", "Estimated mean diameter"),
+    Column("class_set", "Not excluded", description="Classes that hold the readers' class in 90 % of nodules"),
+    Column("diameter_mm", "Diameter", 1, "mm", "Longest diameter in the axial plane"),
+    Column("diameter_low_mm", "Diameter from", description="The interval holds the readers' diameter in 90 % of nodules, mm"),
+    Column("diameter_high_mm", "Diameter to", description="The interval holds the readers' diameter in 90 % of nodules, mm"),
+    Column("volume_mm3", "Volume", description="Volume of the outline, mm3"),
     *(
         Column(
             f"{attribute.name}_level", attribute.title, 2, "1",
@@ -126,7 +130,9 @@ def _cells(
         "malignancy_probability": result.malignancy_probability,
         "predicted_class": result.predicted_class,
         **{f"p_{name}": p for name, p in zip(CLASSES, result.class_probabilities, strict=True)},
+        "class_set": ", ".join(result.class_set),
         "diameter_mm": result.diameter_mm,
+        **_measured_cells(result.measurement),
         **{f"{sign.name}_level": sign.level for sign in result.attributes},
         **{f"{sign.name}_similarity": sign.similarity for sign in result.attributes},
         "warnings": " ".join(result.warnings),
@@ -140,6 +146,18 @@ def _cells(
         if column.decimals is None
         else round(float(values[column.name]), column.decimals)
         for column in COLUMNS
+    }
+
+
+def _measured_cells(measurement: NoduleMeasurement | None) -> dict[str, str]:
+    """Empty where nothing could be outlined: a number would be an invention."""
+    if measurement is None:
+        return dict.fromkeys(("diameter_low_mm", "diameter_high_mm", "volume_mm3"), "")
+    low, high = measurement.diameter_interval_mm
+    return {
+        "diameter_low_mm": f"{low:.1f}",
+        "diameter_high_mm": f"{high:.1f}",
+        "volume_mm3": f"{measurement.volume_mm3:.0f}",
     }
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from CLIPLungLib.attributes import ATTRIBUTES
+from CLIPLungLib.errors import InputError
 from CLIPLungLib.lidc.prepare import EMPTY_BEYOND_MM, MARGIN_PIXELS, VIEW_KINDS, PreparedViews
 from CLIPLungLib.lidc.table import LidcNodule
 from CLIPLungLib.model.objective import Targets
@@ -20,7 +20,7 @@ from CLIPLungLib.training.config import TrainConfig
 
 # How often each kind of view is drawn when a nodule has several.
 VIEW_WEIGHTS = {"volume": 0.5, "slice": 0.25, "cube": 0.25, "crop": 0.25}
-GATE_CELL_PIXELS = 8
+BACKGROUND = VIEW_KINDS.index("background")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,18 +35,30 @@ class Batch:
 class TrainingSet:
     """Nodules of some patient folds; every epoch shows each nodule once, in one of its views, changed at random.
 
-    The order and all changes follow from (seed, epoch) alone, so a resumed run sees what an uninterrupted one would have seen.
+    The order and all changes follow from (seed, epoch, step, place in the batch) alone, so a resumed run sees what an uninterrupted
+    one would have seen, and so do several processes that share the batches.
     """
 
     def __init__(self, views: PreparedViews, nodules: Sequence[LidcNodule], config: TrainConfig) -> None:
         self.views = views
         self.nodules = nodules
         self.config = config
-        folds = np.array([nodule.fold for nodule in nodules])
-        chosen = np.isin(folds[views.nodule], config.train_folds)
+        patients = np.array([nodule.patient_id for nodule in nodules])
+        in_folds = np.isin([nodule.fold for nodule in nodules], config.train_folds)
+        apart = validation_patients(np.unique(patients[in_folds]), config.validation_share, config.seed)
+        is_apart = np.isin(patients, apart)
+        self.validation_nodules = np.flatnonzero(in_folds & is_apart)
+        chosen = (in_folds & ~is_apart)[views.nodule]
+        shows_nodule = views.kind != BACKGROUND
         self.views_of_nodule = {
-            int(n): np.flatnonzero(chosen & (views.nodule == n)) for n in np.unique(views.nodule[chosen])
+            int(n): np.flatnonzero(chosen & shows_nodule & (views.nodule == n))
+            for n in np.unique(views.nodule[chosen & shows_nodule])
         }
+        if not self.views_of_nodule:
+            raise InputError(
+                f"There is no nodule to learn from in the folds {list(config.train_folds)}. Choose other folds, or a smaller validation_share."
+            )
+        self.background_views = np.flatnonzero(chosen & ~shows_nodule)
         self.empty_planes = _empty_planes(views, np.flatnonzero(chosen))
         readers = np.array([nodule.n_readers for nodule in nodules], dtype=np.float64)
         self.sample_weight = np.sqrt(readers) / np.sqrt(readers[list(self.views_of_nodule)]).mean()
@@ -55,46 +67,78 @@ class TrainingSet:
         """Batches per epoch."""
         return max(1, len(self.views_of_nodule) // self.config.batch_size)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of one epoch."""
+    def require_patches_for(self, processes: int) -> None:
+        """Every process needs a patch in every batch.
+
+        Raises:
+            InputError: there are more processes than patches.
+        """
+        patches = min(self.config.batch_size, len(self.views_of_nodule)) + self._background_count()
+        if patches < processes:
+            raise InputError(
+                f"{processes} processes cannot share batches of {patches} patches. Start fewer processes, or raise batch_size."
+            )
+
+    def epoch(self, epoch: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
+        """The batches of one epoch, or the share of each that falls to one of several processes."""
         rng = np.random.default_rng([self.config.seed, epoch])
         order = rng.permutation(list(self.views_of_nodule))
+        size = self.config.batch_size
         for step in range(self.steps()):
-            yield self._batch(order[step * self.config.batch_size : (step + 1) * self.config.batch_size], rng)
+            nodules = order[step * size : (step + 1) * size]
+            with_background = np.concatenate([nodules, np.full(self._background_count(), -1)])
+            own = np.array_split(np.arange(len(with_background)), processes)[process]
+            seeds = [np.random.SeedSequence([self.config.seed, epoch, step, int(place)]) for place in own]
+            yield self._batch(with_background[own], [np.random.default_rng(seed) for seed in seeds])
 
-    def _batch(self, nodules: np.ndarray, rng: np.random.Generator) -> Batch:
-        views = np.array([self._draw_view(int(nodule), rng) for nodule in nodules])
-        stacks = [self._draw_planes(int(view), rng) for view in views]
-        patch_of_plane = np.repeat(np.arange(len(stacks)), [len(rows) for rows, _ in stacks])
-        rows, slots = (np.concatenate(parts) for parts in zip(*stacks, strict=True))
+    def _background_count(self) -> int:
+        return self.config.background_patches if len(self.background_views) else 0
+
+    def _batch(self, nodules: np.ndarray, generators: list[np.random.Generator]) -> Batch:
+        """Args: nodules (B,), -1 for a patch without one; one source of randomness per patch."""
+        draws = [self._draw(int(nodule), rng) for nodule, rng in zip(nodules, generators, strict=True)]
+        views, rows, slots = zip(*draws, strict=True)
+        views = np.array(views)
+        patch_of_plane = np.repeat(np.arange(len(views)), [len(part) for part in rows])
+        rows, slots = np.concatenate(rows), np.concatenate(slots)
         narrow = self.views.kind[views] != VIEW_KINDS.index("volume")
-        grids = random_grids(len(views), self.config.patch, self.views.hu.shape[-1], narrow, rng)[patch_of_plane]
+        grids = random_grids(self.config.patch, self.views.hu.shape[-1], narrow, generators)[patch_of_plane]
         hu = apply_grids(torch.from_numpy(self.views.hu[rows].astype(np.float32)), grids)
-        hu = random_grey(hu, patch_of_plane, rng)
-        outline = torch.from_numpy(self.views.outline[rows].astype(np.float32) / 255)
-        gate = functional.avg_pool2d(apply_grids(outline, grids), GATE_CELL_PIXELS)
+        hu = random_grey(hu, patch_of_plane, generators)
+        outline = apply_grids(torch.from_numpy(self.views.outline[rows].astype(np.float32) / 255), grids)
+        weight = np.where(self.views.kind[views] == BACKGROUND, 0.0, self.sample_weight[self.views.nodule[views]])
         return _assemble(
-            self.nodules, self.sample_weight, nodules, hu, gate, (patch_of_plane, slots), self.config.patch
+            self.nodules, self.views, views, weight, hu, outline, (patch_of_plane, slots), self.config.patch
         )
 
-    def _draw_view(self, nodule: int, rng: np.random.Generator) -> int:
+    def _draw(self, nodule: int, rng: np.random.Generator) -> tuple[int, np.ndarray, np.ndarray]:
+        """A view of the nodule (or one without, for -1), and which of its planes go where: their rows and their slots."""
+        if nodule < 0:
+            view = int(rng.choice(self.background_views))
+            return view, *self._draw_planes(view, rng)
         views = self.views_of_nodule[nodule]
         weights = np.array([VIEW_WEIGHTS[VIEW_KINDS[kind]] for kind in self.views.kind[views]])
-        return int(rng.choice(views, p=weights / weights.sum()))
+        view = int(rng.choice(views, p=weights / weights.sum()))
+        rows, slots = self._draw_planes(view, rng)
+        free = np.setdiff1d(np.arange(self.config.patch.shape[0]), slots)
+        wanted = int(rng.integers(self.config.empty_planes + 1)) if len(self.empty_planes) else 0
+        count = min(wanted, len(free))
+        empty_rows = rng.choice(self.empty_planes, count) if count else np.array([], dtype=np.int64)
+        empty_slots = rng.choice(free, count, replace=False)
+        return view, np.concatenate([rows, empty_rows]), np.concatenate([slots, empty_slots])
 
     def _draw_planes(self, view: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Some planes of the view, the middle one among them, and some empty ones of other scans: their rows and their slots."""
+        """Some planes of the view, the middle one among them: their rows and their slots."""
         planes = np.arange(self.views.planes(view).start, self.views.planes(view).stop)
         middle = planes[np.argmin(np.abs(self.views.height_mm[planes]))]
         others = rng.permutation(planes[planes != middle])[: self.config.largest_stack - 1]
         rows = np.concatenate([[middle], others])
-        slots = _slots(self.views, rows, self.config.patch)
-        free = np.setdiff1d(np.arange(self.config.patch.shape[0]), slots)
-        wanted = int(rng.integers(self.config.empty_planes + 1)) if len(self.empty_planes) else 0
-        count = min(wanted, len(free))
-        empty_rows = rng.choice(self.empty_planes, count)
-        empty_slots = rng.choice(free, count, replace=False)
-        return np.concatenate([rows, empty_rows]), np.concatenate([slots, empty_slots])
+        return rows, _slots(self.views, rows, self.config.patch)
+
+
+def validation_patients(patients: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """A random share of the patients, the same for the same seed."""
+    return np.random.default_rng([seed, 1]).permutation(patients)[: round(share * len(patients))]
 
 
 def evaluation_batches(
@@ -108,12 +152,9 @@ def evaluation_batches(
         rows = np.concatenate([np.arange(s.start, s.stop) for s in map(views.planes, part)])
         patch_of_plane = np.repeat(np.arange(len(part)), views.plane_count[part])
         hu = torch.from_numpy(views.hu[rows][:, inner, inner].astype(np.float32))
-        gate = functional.avg_pool2d(
-            torch.from_numpy(views.outline[rows][:, inner, inner] / np.float32(255)), GATE_CELL_PIXELS
-        )
-        weight = np.ones(len(nodules))
+        outline = torch.from_numpy(views.outline[rows][:, inner, inner] / np.float32(255))
         places = (patch_of_plane, _slots(views, rows, patch))
-        yield part, _assemble(nodules, weight, views.nodule[part], hu, gate, places, patch)
+        yield part, _assemble(nodules, views, part, np.ones(len(part)), hu, outline, places, patch)
 
 
 def _slots(views: PreparedViews, rows: np.ndarray, patch: PatchSpec) -> np.ndarray:
@@ -124,10 +165,11 @@ def _slots(views: PreparedViews, rows: np.ndarray, patch: PatchSpec) -> np.ndarr
 
 def _assemble(
     nodules: Sequence[LidcNodule],
-    weight: np.ndarray,
+    views: PreparedViews,
     chosen: np.ndarray,
+    weight: np.ndarray,
     hu: Tensor,
-    gate: Tensor,
+    outline: Tensor,
     places: tuple[np.ndarray, np.ndarray],
     patch: PatchSpec,
 ) -> Batch:
@@ -135,18 +177,18 @@ def _assemble(
     exists = torch.zeros(len(chosen), patch.shape[0], dtype=torch.bool)  # (B, Z)
     exists[patch_of_plane, slot] = True
     low, high = patch.window_hu
-    planes = hu.new_zeros(*exists.shape, *hu.shape[1:])
+    planes, outlines = (hu.new_zeros(*exists.shape, *hu.shape[1:]) for _ in range(2))
     planes[patch_of_plane, slot] = ((hu - low) / (high - low)).clamp(0, 1)
-    gates = gate.new_zeros(*exists.shape, *gate.shape[1:])
-    gates[patch_of_plane, slot] = gate
-    rows = [nodules[int(index)] for index in chosen]
+    outlines[patch_of_plane, slot] = outline
+    rows = [nodules[index] for index in views.nodule[chosen]]
     targets = Targets(
         label=torch.tensor([row.label for row in rows]),
         rating=torch.tensor([row.malignancy for row in rows]),
         level_weight=torch.from_numpy(np.stack([row.level_shares() for row in rows]) / len(ATTRIBUTES)),
         log_diameter=torch.tensor([row.diameter_mm for row in rows]).log(),
-        sample_weight=torch.from_numpy(weight[chosen].astype(np.float32)),
-        gate=gates,
+        sample_weight=torch.from_numpy(weight.astype(np.float32)),
+        outline=outlines,
+        is_outlined=torch.from_numpy(views.is_outlined[chosen].astype(np.float32)),
     )
     return Batch(planes, exists, targets)
 

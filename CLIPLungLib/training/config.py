@@ -28,6 +28,9 @@ class TrainConfig:
         empty_planes: nodule-free planes of other scans added per nodule at most, so that the gate learns to pass over them.
         text_encoder: "minilm" or "clip".
         conditioned_texts: images per batch with texts of their own; -1 for all, as in the paper.
+        text_interval: steps from one encoding of the texts to the next.
+        background_patches: patches without a nodule per step, to learn what is none.
+        validation_share: share of the training patients kept apart to choose the epoch; 0 keeps the last epoch.
         seed: of weights, order and augmentation.
     """
 
@@ -41,6 +44,9 @@ class TrainConfig:
     empty_planes: int = 3
     text_encoder: str = "minilm"
     conditioned_texts: int = 1
+    text_interval: int = 8
+    background_patches: int = 4
+    validation_share: float = 0.1
     seed: int = 0
     patch: PatchSpec = field(default_factory=PatchSpec)
     network: NetworkConfig = field(default_factory=NetworkConfig)

@@ -1,24 +1,30 @@
-"""From prepared views to a finished checkpoint: calibration on patients held out, then the final training on all training folds."""
+"""From prepared views to a finished checkpoint: cross-validation, what follows from its answers, and the final training on all folds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from CLIPLungLib.calibration import Calibration, fit_calibration
+from CLIPLungLib.calibration import fit_calibration, fit_measurement_calibration
 from CLIPLungLib.checkpoint import Checkpoint, save_checkpoint
+from CLIPLungLib.conformal import fit_class_sets
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.familiarity import Familiarity, fit_familiarity
 from CLIPLungLib.lidc.prepare import VIEW_KINDS, PreparedViews
 from CLIPLungLib.lidc.table import LidcNodule, read_nodules
+from CLIPLungLib.model.parallel import process_rank
+from CLIPLungLib.shape import fit_sphericity
 from CLIPLungLib.training.config import TrainConfig
+from CLIPLungLib.training.cross_validation import cross_validate, learned_features, read_judgements
 from CLIPLungLib.training.loop import Trainer
-from CLIPLungLib.training.predict import predict_views, views_of
+from CLIPLungLib.training.opinions import FEWEST_READERS
+from CLIPLungLib.training.predict import Predictions, one_view_per_nodule
 
 CHECKPOINT_NAME = "cliplung.safetensors"
-FEWEST_READERS = 3
 DATA_CITATION = (
     "Armato SG III, et al. Data From LIDC-IDRI. The Cancer Imaging Archive (2015). doi:10.7937/K9/TCIA.2015.LO9QL9SX; "
     "Armato SG III, et al. Med Phys 38:915-931 (2011). CC BY 3.0."
@@ -34,73 +40,93 @@ def produce_checkpoint(
     device: str = "auto",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Path:
-    """Train twice and write `cliplung.safetensors`; a run that was stopped continues after its last epoch.
+    """Cross-validate, train on all folds, and write `cliplung.safetensors`; a run that was stopped continues where it was.
 
-    The first training leaves out the last of the training folds, whose patients then fit the calibration; the second learns from all.
+    Everything that turns the network's answers into statements (probabilities, class sets, size intervals) is fitted on the
+    out-of-fold answers, so every nodule counts and none was seen by the network that answered for it.
 
     Returns:
         The checkpoint's path.
     """
     if len(config.train_folds) < 2:
-        raise InputError(f"Training needs two folds at least, one of them to calibrate on; got {config.train_folds}.")
+        raise InputError(
+            f"Training needs two folds at least, to answer for each with the others; got {config.train_folds}."
+        )
     views, nodules = PreparedViews.load(views_file), read_nodules(lidc_folder)
-    held_out = config.train_folds[-1]
-    both = 2 * config.epochs
-
-    def report(name: str, before: int) -> Callable[[int, int], None]:
-        return lambda done, _total: progress(before + done, both, name) if progress else None
-
-    inner = Trainer(
-        replace(config, train_folds=config.train_folds[:-1]), views, nodules, output / "calibration", device
-    )
-    calibration, count = calibrate(inner, views, nodules, held_out, report("for calibration", 0))
-    final = Trainer(config, views, nodules, output / "final", device)
-    network = final.run(report("final", config.epochs))
-    bank = final.objective.eval().text_bank()
+    answers = cross_validate(config, views, nodules, output, device, progress=progress)
+    final = Trainer(config, views, nodules, output / "all", device)
+    final.run(lambda done, total: progress(done, total, "all folds") if progress else None)
     file = output / CHECKPOINT_NAME
-    save_checkpoint(
-        file,
-        Checkpoint(
-            network=network.cpu(),
-            class_text=bank.classes.float().cpu(),
-            level_text=bank.levels.float().cpu(),
-            text_scale=float(final.objective.scale),
-            patch=config.patch,
-            calibration=calibration,
-            provenance=_provenance(config, final, held_out, count),
-        ),
-    )
+    if process_rank() > 0:
+        return file
+    statements = fit_statements(answers, views, nodules)
+    familiarity, provenance = _familiarity(config, final, views, output), _provenance(config, final, nodules)
+    save_checkpoint(file, as_checkpoint(final, statements, familiarity, provenance))
     return file
 
 
-def calibrate(
-    trainer: Trainer,
-    views: PreparedViews,
-    nodules: Sequence[LidcNodule],
-    fold: int,
-    progress: Callable[[int, int], None],
-) -> tuple[Calibration, int]:
-    """Calibration of a training on a fold it has not seen, one view per nodule with enough readers; and their number."""
-    network = trainer.run(progress)
-    chosen = one_view_per_nodule(views, nodules, fold)
-    found = predict_views(network, views, nodules, chosen, trainer.config.patch, trainer.device)
-    ratings = np.array([nodules[index].malignancy for index in found.nodule])
-    return fit_calibration(found.suspicion, ratings), len(ratings)
+def as_checkpoint(
+    finished: Trainer, statements: dict[str, Any], familiarity: Familiarity | None, provenance: dict[str, Any]
+) -> Checkpoint:
+    """What a finished training has learned, with the `statements` of `fit_statements`."""
+    network = finished.run()
+    bank = finished.objective.eval().text_bank()
+    return Checkpoint(
+        network=network.cpu(),
+        class_text=bank.classes.float().cpu(),
+        level_text=bank.levels.float().cpu(),
+        text_scale=float(finished.objective.scale.detach()),
+        patch=finished.config.patch,
+        **statements,
+        familiarity=familiarity,
+        provenance=provenance,
+    )
 
 
-def one_view_per_nodule(views: PreparedViews, nodules: Sequence[LidcNodule], fold: int) -> np.ndarray:
-    """The volume of every nodule of a fold that has enough readers, or its slice where there is no volume."""
-    volume, slice_ = (views_of(views, nodules, [fold], [VIEW_KINDS.index(kind)]) for kind in ("volume", "slice"))
-    rest = slice_[~np.isin(views.nodule[slice_], views.nodule[volume])]
-    chosen = np.concatenate([volume, rest])
-    return chosen[[nodules[index].n_readers >= FEWEST_READERS for index in views.nodule[chosen]]]
+def fit_statements(answers: Predictions, views: PreparedViews, nodules: Sequence[LidcNodule]) -> dict[str, Any]:
+    """Calibrations of probability, class set, diameter and volume from out-of-fold answers, as fields of a Checkpoint."""
+    chosen = one_view_per_nodule(views, nodules, np.arange(len(nodules)), FEWEST_READERS)
+    own = answers.of(np.isin(answers.view, chosen))
+    rated = [nodules[index] for index in own.nodule]
+    calibration = fit_calibration(own.suspicion, np.array([nodule.malignancy for nodule in rated]))
+    probabilities = calibration.class_probabilities(own.suspicion)
+    # Only volumes show a nodule from end to end.
+    whole = (views.kind[own.view] == VIEW_KINDS.index("volume")) & np.isfinite(own.measured[:, 0])
+    measured, outlined = own.measured[whole], [rated[index] for index in np.flatnonzero(whole)]
+    return {
+        "calibration": calibration,
+        "class_set_threshold": fit_class_sets(probabilities, np.array([nodule.label for nodule in rated])),
+        "diameter_calibration": fit_measurement_calibration(
+            measured[:, 0], np.array([nodule.diameter_mm for nodule in outlined])
+        ),
+        "volume_calibration": fit_measurement_calibration(
+            measured[:, 2], np.array([nodule.volume_mm3 for nodule in outlined])
+        ),
+        "sphericity": fit_sphericity(
+            own.attribute_level("sphericity")[whole],
+            *measured[:, :3].T,
+            np.array([nodule.mean_rating("sphericity") for nodule in outlined]),
+        ),
+    }
 
 
-def _provenance(config: TrainConfig, final: Trainer, held_out: int, count: int) -> dict:
+def _familiarity(config: TrainConfig, final: Trainer, views: PreparedViews, output: Path) -> Familiarity | None:
+    if not config.losses.outline:
+        return None
+    judged = read_judgements(output, config.train_folds)
+    # A single slice shows less of a nodule than any scan does, and would loosen the limits.
+    shows_nodule = np.isin(views.kind[judged.view], [VIEW_KINDS.index(kind) for kind in ("volume", "cube", "crop")])
+    return fit_familiarity(
+        learned_features(final), judged.presence[shows_nodule], distances=judged.distance[shows_nodule]
+    )
+
+
+def _provenance(config: TrainConfig, final: Trainer, nodules: Sequence[LidcNodule]) -> dict[str, Any]:
+    calibrated_on = sum(nodule.fold in config.train_folds and nodule.n_readers >= FEWEST_READERS for nodule in nodules)
     return {
         "trained_on": f"LIDC-IDRI, patient folds {list(config.train_folds)}",
         "nodules": len(final.data.views_of_nodule),
-        "calibrated_on": f"patient fold {held_out} with a model that had not seen it, {count} nodules with >= {FEWEST_READERS} readers",
+        "calibrated_on": f"out-of-fold answers for {calibrated_on} nodules with >= {FEWEST_READERS} readers",
         "text_encoder": final.objective.texts.encoder.name,
         "epochs": config.epochs,
         "losses": asdict(config.losses),

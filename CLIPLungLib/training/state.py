@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -31,14 +31,17 @@ def load_state(file: Path, modules: dict[str, nn.Module], optimizer: torch.optim
     """Put a saved state back in place and return its facts.
 
     Raises:
-        CheckpointError: the file does not fit these modules.
+        CheckpointError: the file is damaged or does not fit these modules.
     """
-    with safe_open(file, framework="pt") as stored:
-        facts = json.loads(stored.metadata()["facts"])
-        tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a mapping
+    try:
+        with safe_open(file, framework="pt") as stored:
+            facts = json.loads(stored.metadata()["facts"])
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{file} is no state of a run ({error}). Remove it to start anew.") from error
     for name, module in modules.items():
         own = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
-        if own.keys() != _own_state(module).keys():
+        if _shapes(own) != _shapes(_own_state(module)):
             raise CheckpointError(f"{file} belongs to a run with another network. Choose another output folder.")
         module.load_state_dict(own, strict=False)
     state = optimizer.state_dict()
@@ -47,9 +50,20 @@ def load_state(file: Path, modules: dict[str, nn.Module], optimizer: torch.optim
     return facts
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `replacing` began to write when a run was killed; makes the folder when it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in folder.glob(".cliplung-*"):
+        file.unlink()
+
+
 def _own_state(module: nn.Module) -> dict[str, Tensor]:
     """The module's state without the frozen text encoder, which is not the run's own."""
     return {key: value for key, value in module.state_dict().items() if not key.startswith("texts.")}
+
+
+def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in state.items()}
 
 
 def _moments(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:

@@ -1,0 +1,47 @@
+"""The record of a run, one row an epoch: a CSV file always, TensorBoard's files where that package is installed."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from CLIPLungLib.replacing import replacing
+
+LOG_NAME, TENSORBOARD_NAME = "log.csv", "tensorboard"
+
+
+def log_epoch(folder: Path, epoch: int, values: dict[str, float]) -> None:
+    """Record one epoch; rows of this and later ones go, for they are left from a run that was stopped and is now repeated."""
+    write_row(folder / LOG_NAME, epoch, values)
+    write_scalars(folder / TENSORBOARD_NAME, epoch, values)
+
+
+def write_row(file: Path, epoch: int, values: dict[str, float]) -> None:
+    """Replace the file by one that ends with this epoch."""
+    earlier = [row for row in read_rows(file) if int(row["epoch"]) < epoch]
+    row = {"epoch": epoch} | {name: round(value, 5) for name, value in values.items()}
+    # Some figures exist in later epochs only.
+    columns = list(dict.fromkeys(name for known in (*earlier, row) for name in known))
+    with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, restval="")
+        writer.writeheader()
+        writer.writerows([*earlier, row])
+
+
+def read_rows(file: Path) -> list[dict[str, str]]:
+    """The rows of a log as text; none without a file. Cells without a column's name are left out."""
+    if not file.is_file():
+        return []
+    with file.open(newline="", encoding="utf-8") as stream:
+        return [{name: cell for name, cell in row.items() if name and cell} for row in csv.DictReader(stream)]
+
+
+def write_scalars(folder: Path, epoch: int, values: dict[str, float]) -> None:
+    """One scalar per value for TensorBoard, which hides what was written for this or later epochs; nothing without the package."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return
+    with SummaryWriter(folder, purge_step=epoch) as writer:
+        for name, value in values.items():
+            writer.add_scalar(name, value, epoch)
