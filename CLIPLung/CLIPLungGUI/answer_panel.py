@@ -1,0 +1,115 @@
+"""The answer for one nodule in the panel: probability, class, size, warnings, and the signs as bars."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from CLIPLungLib.attributes import ATTRIBUTES
+from CLIPLungLib.result import AttributeResult, NoduleResult
+
+BAR_STEPS = 100
+# Signs whose codes are kinds, not degrees: calcification is absent, the inside is soft tissue.
+USUAL_CODE = {"calcification": 6, "internalStructure": 1}
+
+
+class AnswerPanel:
+    """Fills the widgets of the answer area.
+
+    Args:
+        ui: the loaded .ui, with answerLabel, probabilityBar, detailLabel, warningLabel and attributeTable.
+    """
+
+    def __init__(self, ui: Any) -> None:
+        self.ui = ui
+        ui.probabilityBar.setRange(0, 100)
+        self._bars = _makeBars(ui.attributeTable)
+        self.showMessage(_("Place a point on a nodule to see the answer."))
+
+    def showMessage(self, text: str) -> None:
+        """A text instead of an answer."""
+        # Tags around it, or Qt would take the text for plain and show the escapes.
+        self.ui.answerLabel.setText(f"<p>{escape(text)}</p>")
+        for widget in (self.ui.probabilityBar, self.ui.detailLabel, self.ui.warningLabel, self.ui.attributeTable):
+            widget.setVisible(False)
+
+    def showResult(self, label: str, result: NoduleResult, isMoved: bool) -> None:
+        """An answer, marked when its point has moved since."""
+        percent = round(100 * result.malignancy_probability)
+        headline = _("<b>{label}</b>: probability that readers call it suspicious <big><b>{percent} %</b></big>")
+        self.ui.answerLabel.setText(headline.format(label=escape(label), percent=percent))
+        self.ui.probabilityBar.setValue(percent)
+        self.ui.detailLabel.setText(detailText(result))
+        warnings = list(result.warnings)
+        if isMoved:
+            warnings.insert(0, _("The point has moved since: this answer is for where it was."))
+        self.ui.warningLabel.setText("\n".join(warnings))
+        for attribute, (bar, degree) in zip(result.attributes, self._bars, strict=True):
+            bar.setValue(round(BAR_STEPS * barShare(attribute)))
+            bar.setToolTip(_("similarity {value:+.3f}").format(value=attribute.similarity))
+            degree.setText(attribute.text)
+            degree.setToolTip(attribute.text)
+        for widget in (self.ui.probabilityBar, self.ui.detailLabel, self.ui.attributeTable):
+            widget.setVisible(True)
+        self.ui.warningLabel.setVisible(bool(warnings))
+
+
+def barShare(attribute: AttributeResult) -> float:
+    """How full a sign's bar is, 0..1: its degree; where the codes are kinds, the probability of anything but the usual kind."""
+    usual = USUAL_CODE.get(attribute.name)
+    if usual is not None:
+        return 1 - attribute.level_probabilities[usual - 1]
+    return (attribute.level - 1) / (len(attribute.level_probabilities) - 1)
+
+
+def detailText(result: NoduleResult) -> str:
+    """Class with its uncertainty, and the size with its interval."""
+    lines = [
+        _("Looks {name}; not excluded: {names}").format(name=result.predicted_class, names=", ".join(result.class_set))
+    ]
+    if result.measurement is None:
+        lines.append(_("Diameter about {mm:.1f} mm (no outline found)").format(mm=result.diameter_mm))
+    else:
+        low, high = result.measurement.diameter_interval_mm
+        lines.append(
+            _("Diameter {mm:.1f} mm (90 % interval {low:.1f} to {high:.1f}), volume {mm3:.0f} mm3").format(
+                mm=result.diameter_mm, low=low, high=high, mm3=result.measurement.volume_mm3
+            )
+        )
+    return "\n".join(lines)
+
+
+def sizeText(result: NoduleResult) -> str:
+    """The diameter for a narrow column."""
+    return ("{:.1f} mm" if result.measurement else "~{:.1f} mm").format(result.diameter_mm)
+
+
+def _makeBars(table: qt.QTableWidget) -> list[tuple[qt.QProgressBar, qt.QTableWidgetItem]]:
+    """A row per attribute: name, bar, and the degree in words."""
+    table.setColumnCount(3)
+    table.setRowCount(len(ATTRIBUTES))
+    table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+    table.setSelectionMode(qt.QAbstractItemView.NoSelection)
+    table.setFocusPolicy(qt.Qt.NoFocus)
+    table.horizontalHeader().hide()
+    table.verticalHeader().hide()
+    table.horizontalHeader().setStretchLastSection(True)
+    bars = []
+    for row, attribute in enumerate(ATTRIBUTES):
+        bar, degree = qt.QProgressBar(), qt.QTableWidgetItem()
+        bar.setRange(0, BAR_STEPS)
+        bar.setFormat("")
+        table.setItem(row, 0, qt.QTableWidgetItem(attribute.title))
+        table.setCellWidget(row, 1, bar)
+        table.setItem(row, 2, degree)
+        bars.append((bar, degree))
+    table.resizeColumnToContents(0)
+    table.resizeRowsToContents()
+    table.setVerticalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
+    table.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
+    rowHeight = table.rowHeight(0)
+    table.setFixedHeight(rowHeight * len(ATTRIBUTES) + 4)
+    return bars

@@ -1,0 +1,175 @@
+"""What CLIPLung needs beyond what Slicer brings, and how it gets there: asked once, in one dialog, and never replacing a bundled package.
+
+PyTorch comes through the PyTorch extension, which chooses the build that fits the computer; everything else is a small wheel.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+TORCH_EXTENSION = "PyTorch"
+TORCH_REQUIREMENT = ">=2.1"
+RESUME_SETTING = "CLIPLung/InstallAfterRestart"
+# Packages that exports need, asked for when they are first used: module -> requirement.
+EXPORT_PACKAGES = {"matplotlib": "matplotlib>=3.8", "highdicom": "highdicom>=0.24"}
+
+
+class NotInstalledError(RuntimeError):
+    """Something is missing, and the user did not want it installed, or it could not be."""
+
+
+def missingPackages() -> list[str]:
+    """What an analysis needs and is not there: of "torch" and the modules of requirements.txt."""
+    importlib.invalidate_caches()
+    return [name for name in ("torch", "safetensors") if importlib.util.find_spec(name) is None]
+
+
+def hasTorchExtension() -> bool:
+    """Whether the PyTorch extension is installed in this Slicer."""
+    return importlib.util.find_spec("PyTorchUtils") is not None
+
+
+def explanation(missing: list[str]) -> str:
+    """What will be installed, from where and how large, as shown before anything happens."""
+    lines = [_("CLIPLung needs packages that 3D Slicer does not bring:"), ""]
+    if "torch" in missing:
+        lines.append(
+            _(
+                "- PyTorch, through Slicer's PyTorch extension. Download from pytorch.org: about 200 MB for computers without "
+                "an NVIDIA graphics card, 2 to 3 GB with one; 0.7 to 6 GB on disk."
+            )
+        )
+    if "safetensors" in missing:
+        lines.append(_("- safetensors (reads the model file), from the Python package index, less than 1 MB."))
+    lines += [
+        "",
+        _("No image leaves this computer. Packages that belong to Slicer are not replaced. Install now?"),
+    ]
+    return "\n".join(lines)
+
+
+def offlineHelp() -> str:
+    """How to install on a computer without internet access."""
+    return _(
+        "Without internet access: on a computer with access, install the same version of Slicer with the PyTorch extension and "
+        "PyTorch, and copy that Slicer's folder here; or download the wheels of torch and safetensors for Python {version} and install "
+        "them in Slicer's Python console with: slicer.util.pip_install('--no-index --find-links FOLDER torch safetensors')"
+    ).format(version=_pythonVersion())
+
+
+def install(requirementsFile: str, ask: bool = True) -> None:
+    """Install everything that is missing, after one question.
+
+    Args:
+        requirementsFile: of the module's resources.
+        ask: False when the user has agreed before, as after a restart.
+
+    Raises:
+        NotInstalledError: refused, or not possible; the text says what to do.
+    """
+    missing = missingPackages()
+    if not missing:
+        return
+    if ask and not slicer.util.confirmOkCancelDisplay(explanation(missing), windowTitle="CLIPLung"):
+        raise NotInstalledError(_("Nothing was installed. CLIPLung cannot analyze nodules without these packages."))
+    try:
+        if "torch" in missing:
+            _installTorch()
+        if "safetensors" in missing:
+            pipInstall(Path(requirementsFile).read_text(encoding="utf-8").split())
+    except NotInstalledError:
+        raise
+    except Exception as error:
+        raise NotInstalledError(
+            _("Installation failed: {reason}").format(reason=error) + "\n\n" + offlineHelp()
+        ) from error
+    still = missingPackages()
+    if still:
+        raise NotInstalledError(
+            _("Still missing after the installation: {names}. Restart Slicer and try again.").format(
+                names=", ".join(still)
+            )
+        )
+    forgetResume()
+
+
+def ensureExportPackage(name: str, purpose: str) -> None:
+    """Ask for a package that one export needs, when it is not there.
+
+    Raises:
+        NotInstalledError: refused, or not possible.
+    """
+    importlib.invalidate_caches()
+    if importlib.util.find_spec(name) is not None:
+        return
+    question = _(
+        "{purpose} needs the Python package {name}, which this Slicer does not bring. Install it from the Python package index?"
+    ).format(purpose=purpose, name=name)
+    if not slicer.util.confirmOkCancelDisplay(question, windowTitle="CLIPLung"):
+        raise NotInstalledError(_("{name} was not installed, so nothing was written.").format(name=name))
+    try:
+        pipInstall([EXPORT_PACKAGES[name]])
+    except Exception as error:
+        raise NotInstalledError(_("{name} could not be installed: {reason}").format(name=name, reason=error)) from error
+
+
+def pipInstall(requirements: list[str]) -> None:
+    """Install small wheels with what this Slicer offers: slicer.packaging since 5.12, slicer.util.pip_install before."""
+    if importlib.util.find_spec("slicer.packaging") is not None:
+        packaging = importlib.import_module("slicer.packaging")
+        packaging.pip_ensure(requirements, prompt_install=False, requester="CLIPLung")
+        return
+    # Upgrading only what is asked for leaves Slicer's own packages alone.
+    slicer.util.pip_install(["--upgrade-strategy", "only-if-needed", *requirements])
+
+
+def wantsResume() -> bool:
+    """Whether an installation was begun before the restart."""
+    return slicer.util.settingsValue(RESUME_SETTING, False, converter=slicer.util.toBool)
+
+
+def forgetResume() -> None:
+    """The installation is complete, or not wanted any more."""
+    slicer.app.userSettings().remove(RESUME_SETTING)
+
+
+def _installTorch() -> None:
+    if not hasTorchExtension():
+        _installTorchExtension()
+        return
+    utilities = importlib.import_module("PyTorchUtils")
+    torch = utilities.PyTorchUtilsLogic().installTorch(askConfirmation=False, torchVersionRequirement=TORCH_REQUIREMENT)
+    if torch is None:
+        raise NotInstalledError(_("PyTorch was not installed. Try again, or install it with the module 'PyTorch'."))
+
+
+def _installTorchExtension() -> None:
+    """The extensions manager restarts Slicer; the setting makes this module go on afterwards."""
+    manager = slicer.app.extensionsManagerModel() if hasattr(slicer.app, "extensionsManagerModel") else None
+    if manager is None:
+        raise NotInstalledError(
+            _(
+                "The PyTorch extension is missing. Install it with the Extensions Manager, restart Slicer, and try again."
+            )
+        )
+    slicer.app.userSettings().setValue(RESUME_SETTING, True)
+    manager.interactive = False
+    if not manager.installExtensionFromServer(TORCH_EXTENSION, True):
+        forgetResume()
+        raise NotInstalledError(
+            _("The PyTorch extension could not be installed. Install it with the Extensions Manager, then try again.")
+            + "\n\n"
+            + offlineHelp()
+        )
+    raise NotInstalledError(_("The PyTorch extension is installed. Restart Slicer; CLIPLung then goes on."))
+
+
+def _pythonVersion() -> str:
+    import sys
+
+    return f"{sys.version_info[0]}.{sys.version_info[1]}"

@@ -1,0 +1,199 @@
+"""Answers as a DICOM structured report: Comprehensive 3D SR by template TID 1500, one measurement group with a 3-D point per nodule.
+
+3D Slicer's own reader of TID 1500 reports asks of every group: a point as SCOORD3D, a tracking identifier, a finding, a finding
+site, and the same evaluations in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from CLIPLungLib.errors import InputError
+from CLIPLungLib.replacing import replacing
+from CLIPLungLib.report import dicom_codes
+from CLIPLungLib.result import DISCLAIMER, NoduleResult
+from CLIPLungLib.version import __version__
+
+if TYPE_CHECKING:
+    import highdicom as hd
+    import pydicom
+
+NAME, MANUFACTURER = "CLIPLung", "CLIPLung developers"
+SERIES_NUMBER, SERIES_DESCRIPTION = 9100, "CLIP-Lung nodules (research use only)"
+NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality")
+# Present though empty in a valid image; scans stripped of identities may lack them.
+MAY_BE_EMPTY = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ReportedNodule:
+    """A result and what its point is called."""
+
+    label: str
+    result: NoduleResult
+
+
+def write_structured_report(nodules: Sequence[ReportedNodule], files: Sequence[Path], path: Path) -> None:
+    """Write one report about the nodules of one CT series.
+
+    Args:
+        nodules: one at least; their points lie in the series' frame of reference.
+        files: every DICOM file of the series.
+        path: to write.
+
+    Raises:
+        InputError: nothing to report, or files that are not one CT series.
+        OSError: the file cannot be written.
+        ImportError: highdicom is missing.
+    """
+    import highdicom as hd
+    from pydicom.uid import generate_uid
+
+    if not nodules:
+        raise InputError("There is no answer to report. Analyze a nodule first.")
+    images = _read_series(files)
+    groups = [_measurement_group(nodule, images[0].FrameOfReferenceUID) for nodule in nodules]
+    report = hd.sr.MeasurementReport(
+        observation_context=_observed_by_program(),
+        procedure_reported=_concept(dicom_codes.CHEST_CT),
+        imaging_measurements=groups,
+        referenced_images=images,
+    )
+    document = hd.sr.Comprehensive3DSR(
+        evidence=images,
+        content=report,
+        series_instance_uid=generate_uid(),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        series_description=SERIES_DESCRIPTION,
+        software_versions=__version__,
+    )
+    with replacing(Path(path)) as temporary:
+        document.save_as(str(temporary))
+
+
+def _read_series(files: Sequence[Path]) -> list[pydicom.Dataset]:
+    """The headers of one CT series, in the order of the files."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    if not files:
+        raise InputError(
+            "A structured report refers to the DICOM files of the CT; none were given. Load the CT from DICOM."
+        )
+    images = []
+    for file in files:
+        try:
+            image = pydicom.dcmread(file, stop_before_pixels=True)
+        except (OSError, InvalidDicomError) as error:
+            raise InputError(f"'{file}' cannot be read as DICOM: {error}. Import the series again.") from error
+        missing = [name for name in NEEDED if not image.get(name)]
+        if missing:
+            raise InputError(f"'{file}' lacks {', '.join(missing)}, which a structured report must refer to.")
+        for name in MAY_BE_EMPTY:
+            if name not in image:
+                setattr(image, name, "")
+        images.append(image)
+    if images[0].Modality != "CT":
+        raise InputError(f"'{files[0]}' is {images[0].Modality}, not CT. Choose the files of the CT that was analyzed.")
+    if len({(image.SeriesInstanceUID, image.FrameOfReferenceUID) for image in images}) > 1:
+        raise InputError("The files belong to several series. Give the files of the one CT series that was analyzed.")
+    return images
+
+
+def _observed_by_program() -> hd.sr.ObservationContext:
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+    from pydicom.uid import generate_uid
+
+    device = hd.sr.DeviceObserverIdentifyingAttributes(
+        # Of the program in this version, wherever it runs.
+        uid=generate_uid(entropy_srcs=[NAME, __version__]),
+        name=NAME,
+        manufacturer_name=MANUFACTURER,
+        model_name=f"{NAME} {__version__}",
+    )
+    return hd.sr.ObservationContext(
+        observer_device_context=hd.sr.ObserverContext(
+            observer_type=codes.DCM.Device, observer_identifying_attributes=device
+        )
+    )
+
+
+def _measurement_group(nodule: ReportedNodule, frame_of_reference_uid: str) -> Any:
+    import highdicom as hd
+    from pydicom.uid import generate_uid
+
+    result = nodule.result
+    r, a, s = result.point_ras
+    algorithm = hd.sr.AlgorithmIdentification(
+        name=NAME,
+        version=result.model.get("version", __version__),
+        parameters=[f"weights SHA-256 {result.model.get('sha256', 'unknown')}", DISCLAIMER],
+    )
+    return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=hd.sr.TrackingIdentifier(uid=generate_uid(), identifier=nodule.label),
+        # DICOM's axes are left, posterior, superior.
+        referenced_region=hd.sr.ImageRegion3D("POINT", np.array([[-r, -a, s]]), frame_of_reference_uid),
+        finding_type=_concept(dicom_codes.NODULE),
+        finding_sites=[hd.sr.FindingSite(_concept(dicom_codes.LUNG))],
+        algorithm_id=algorithm,
+        measurements=_measurements(result),
+        qualitative_evaluations=_evaluations(result),
+    )
+
+
+def _measurements(result: NoduleResult) -> list[hd.sr.Measurement]:
+    if result.measurement is None:
+        sizes = [(dicom_codes.DIAMETER, result.diameter_mm, dicom_codes.MM)]
+    else:
+        sizes = [
+            (dicom_codes.LONG_AXIS, result.measurement.diameter_mm, dicom_codes.MM),
+            (dicom_codes.VOLUME, result.measurement.volume_mm3, dicom_codes.MM3),
+        ]
+    numbers = [(dicom_codes.PROBABILITY, result.malignancy_probability, dicom_codes.NO_UNITS), *sizes]
+    numbers += [(dicom_codes.similarity_code(a.name), a.similarity, dicom_codes.NO_UNITS) for a in result.attributes]
+    return [_measurement(*number) for number in numbers]
+
+
+def _measurement(name: dicom_codes.Code, value: float, unit: dicom_codes.Code) -> hd.sr.Measurement:
+    import highdicom as hd
+
+    return hd.sr.Measurement(name=_concept(name), value=float(value), unit=_concept(unit))
+
+
+def _evaluations(result: NoduleResult) -> list[hd.sr.QualitativeEvaluation]:
+    import highdicom as hd
+
+    found = [(dicom_codes.SUSPICION, dicom_codes.CLASS_CODES[result.predicted_class])]
+    for attribute in result.attributes:
+        level = int(np.argmax(attribute.level_probabilities)) + 1
+        found.append((dicom_codes.SIGNS[attribute.name], dicom_codes.level_code(attribute.name, level)))
+    return [hd.sr.QualitativeEvaluation(_concept(name), _concept(value)) for name, value in found]
+
+
+def _concept(code: dicom_codes.Code) -> hd.sr.CodedConcept:
+    import highdicom as hd
+
+    value, scheme, meaning = code
+    return hd.sr.CodedConcept(value, scheme, meaning)

@@ -1,0 +1,1 @@
+# Packaging is the real one's alone.

@@ -1,0 +1,10 @@
+# The real one writes the description that the extension manager shows.
+foreach(_name IN ITEMS HOMEPAGE CATEGORY CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS DEPENDS)
+  if("${EXTENSION_${_name}}" STREQUAL "")
+    message(FATAL_ERROR "EXTENSION_${_name} is empty")
+  endif()
+  string(TOLOWER ${_name} _key)
+  string(APPEND _description "${_key} ${EXTENSION_${_name}}\n")
+endforeach()
+file(WRITE "${CMAKE_BINARY_DIR}/${PROJECT_NAME}.s4ext" "${_description}")
+install(FILES "${CMAKE_BINARY_DIR}/${PROJECT_NAME}.s4ext" DESTINATION share/Slicer-5.12)

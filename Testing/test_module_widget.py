@@ -1,0 +1,237 @@
+"""The module's panel on Qt stand-ins (PySide6) with a real MRML scene on slicer-core."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import sys
+
+import pytest
+
+pytest.importorskip("PySide6")
+import slicer_host
+
+slicer = slicer_host.slicer
+
+
+@pytest.fixture
+def application(tmp_path):
+    from qt_standin.application import Application
+
+    running = Application(tmp_path / "settings.ini")
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def widget(application, tiny_checkpoint_file):
+    """The module, entered, with a small untrained model already loaded."""
+    from CLIPLungLib.classifier import NoduleClassifier
+
+    opened = application.open_module()
+    opened.logic.classifier = NoduleClassifier.load(tiny_checkpoint_file, "cpu")
+    opened.enter()
+    return opened
+
+
+def place(widget, ras, label):
+    points = widget._parameterNode.points
+    if points is None:
+        points = widget._parameterNode.points = widget.logic.makePoints()
+    index = points.AddControlPointWorld(list(ras), label)
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    return points.GetNthControlPointID(index)
+
+
+def test_self_test_passes_with_the_bundled_weights(application):
+    widget = application.open_module()
+    module = sys.modules["CLIPLung"]
+    module.CLIPLungTest().runTest()
+    assert not widget.worker.busy
+
+
+def test_self_test_passes_without_torch(application, monkeypatch):
+    application.open_module()
+    installer = importlib.import_module("CLIPLungGUI.installer")
+    monkeypatch.setattr(installer, "missingPackages", lambda: ["torch"])
+    sys.modules["CLIPLung"].CLIPLungTest().runTest()
+
+
+def test_only_ct_is_chosen_and_heat_maps_stay_out_of_the_list(widget):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    assert not widget.ui.placeButton.enabled
+    ct = addTestCT()
+    assert widget._parameterNode.ct is ct
+    assert widget.ui.placeButton.enabled
+    place(widget, LARGE_RAS, "one")
+    assert widget.ui.ctSelector.nodeCount() == 1
+
+
+def test_second_ct_leaves_the_choice_to_the_user(widget):
+    from CLIPLungGUI.selftest import addTestCT
+
+    first = addTestCT("first")
+    addTestCT("second")
+    assert widget._parameterNode.ct is first
+
+
+def test_place_button_follows_the_application(widget):
+    from CLIPLungGUI.selftest import addTestCT
+
+    addTestCT()
+    interaction = slicer.app.applicationLogic().GetInteractionNode()
+    widget.ui.placeButton.checked = True
+    assert interaction.GetCurrentInteractionMode() == interaction.Place
+    interaction.SwitchToViewTransformMode()
+    assert not widget.ui.placeButton.checked
+
+
+def test_leaving_the_module_stops_placing(widget):
+    from CLIPLungGUI.selftest import addTestCT
+
+    addTestCT()
+    widget.ui.placeButton.checked = True
+    widget.exit()
+    interaction = slicer.app.applicationLogic().GetInteractionNode()
+    assert interaction.GetCurrentInteractionMode() != interaction.Place
+
+
+def test_preview_point_under_the_mouse_is_no_nodule(widget):
+    from CLIPLungGUI.selftest import addTestCT
+
+    addTestCT()
+    points = widget._parameterNode.points = widget.logic.makePoints()
+    points.AddNControlPoints(1, "preview", [0.0, 0.0, 0.0])
+    points.UnsetNthControlPointPosition(0)
+    assert widget.ui.noduleTable.rowCount == 0
+
+
+def test_answer_for_a_point_deleted_meanwhile_is_dropped(widget):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    addTestCT()
+    points = widget._parameterNode.points = widget.logic.makePoints()
+    points.AddControlPointWorld(list(LARGE_RAS), "gone")
+    points.RemoveNthControlPoint(0)
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    assert widget.logic.heatMapIDs() == []
+
+
+def test_closing_the_scene_while_it_computes_is_safe(widget):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    addTestCT()
+    points = widget._parameterNode.points = widget.logic.makePoints()
+    points.AddControlPointWorld(list(LARGE_RAS), "gone")
+    slicer.mrmlScene.Clear(0)
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    assert widget.ui.noduleTable.rowCount == 0
+    assert widget.logic.heatMapIDs() == []
+
+
+def test_volume_that_is_no_ct_is_refused_where_the_user_looks(widget):
+    import numpy as np
+
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "MR")
+    slicer.util.updateVolumeFromArray(volume, np.full((20, 20, 20), 300, np.int16))
+    point_id = place(widget, (5.0, 5.0, 5.0), "point")
+    widget.selectNodule(point_id)
+    assert "MR" in widget.ui.answerLabel.text
+    assert "refused" in widget.ui.noduleTable.item(0, 1).text()
+
+
+def test_cancelled_nodules_say_how_to_go_on(widget):
+    from CLIPLungGUI.selftest import LARGE_RAS, SMALL_RAS, addTestCT
+
+    addTestCT()
+    points = widget._parameterNode.points = widget.logic.makePoints()
+    for ras in (LARGE_RAS, SMALL_RAS):
+        points.AddControlPointWorld(list(ras))
+    widget.onCancel()
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    states = [row.state for row in widget.logic.rows(points, set())]
+    assert "failed" in states
+    first = points.GetNthControlPointID(0)
+    widget.selectNodule(first)
+    widget.onAnalyzeAgain()
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    assert widget.logic.rows(points, set())[0].state == "done"
+
+
+def test_hidden_overlay_and_threshold_reach_the_views(widget):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    addTestCT()
+    widget.selectNodule(place(widget, LARGE_RAS, "one"))
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    assert {round(c.GetForegroundOpacity(), 3) for c in composites} == {0.5}
+    widget.onToggleOverlay()
+    assert {c.GetForegroundOpacity() for c in composites} == {0.0}
+    widget.onToggleOverlay()
+    widget.ui.thresholdSlider.value = 0.4
+    heat = slicer.mrmlScene.GetNodeByID(widget.logic.heatMapIDs()[0])
+    assert heat.GetDisplayNode().GetLowerThreshold() == pytest.approx(0.4)
+
+
+def test_exports_are_written_and_refusals_shown(widget, application, tmp_path):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    addTestCT()
+    widget.selectNodule(place(widget, LARGE_RAS, "one"))
+    for name, slot in (
+        ("a.csv", widget.onExportCSV),
+        ("a.json", widget.onExportJSON),
+        ("a.png", widget.onExportReport),
+    ):
+        application.save_as = str(tmp_path / name)
+        slot()
+        assert (tmp_path / name).stat().st_size > 0
+        assert name in widget.ui.statusLabel.text
+    assert json.loads((tmp_path / "a.json").read_text())["notice"]
+    assert application.dialogs == []
+    application.save_as = str(tmp_path / "a.dcm")
+    widget.onExportDICOM()
+    assert "DICOM module" in application.dialogs[0]
+
+
+def test_missing_packages_are_named_and_nothing_happens_without_consent(application, monkeypatch):
+    widget = application.open_module()
+    installer = importlib.import_module("CLIPLungGUI.installer")
+    monkeypatch.setattr(installer, "missingPackages", lambda: ["torch", "safetensors"])
+    monkeypatch.setattr(installer, "pipInstall", lambda _: pytest.fail("installed without consent"))
+    application.agrees = False
+    widget.enter()
+    assert "torch" in widget.ui.statusLabel.text
+    widget.onInstall()
+    assert "PyTorch" in application.dialogs[0]
+    assert "Nothing was installed" in widget.ui.statusLabel.text
+    assert widget.logic.classifier is None
+
+
+def test_without_the_pytorch_extension_the_user_is_told_how_to_get_it(application, monkeypatch):
+    widget = application.open_module()
+    installer = importlib.import_module("CLIPLungGUI.installer")
+    monkeypatch.setattr(installer, "missingPackages", lambda: ["torch"])
+    widget.enter()
+    widget.onInstall()
+    assert "Extensions Manager" in widget.ui.statusLabel.text
+
+
+def test_damaged_model_file_is_named(application, tmp_path, tiny_checkpoint_file):
+    broken = tmp_path / "broken.safetensors"
+    shutil.copy(tiny_checkpoint_file, broken)
+    broken.write_bytes(broken.read_bytes()[:100])
+    application.settings.setValue("CLIPLung/ModelFile", str(broken))
+    widget = application.open_module()
+    widget.enter()
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    assert "broken.safetensors" in widget.ui.statusLabel.text
+
+
+def test_every_parameter_of_the_panel_exists(application):
+    """connectGui of the stand-in refuses unknown parameters and unfit widgets, as the real one does."""
+    widget = application.open_module()
+    names = {w.property("SlicerParameterName") for w in vars(widget.ui).values()} - {None}
+    assert names == {"ct", "points", "showOverlay", "opacity", "threshold", "showLegend"}
