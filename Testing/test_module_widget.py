@@ -48,7 +48,7 @@ def test_self_test_passes_with_the_bundled_weights(application):
     widget = application.open_module()
     module = sys.modules["CLIPLung"]
     module.CLIPLungTest().runTest()
-    assert not widget.worker.busy
+    assert widget.worker.wait(10, slicer.app.processEvents)
 
 
 def test_self_test_passes_without_torch(application, monkeypatch):
@@ -181,9 +181,9 @@ def test_exports_are_written_and_refusals_shown(widget, application, tmp_path):
     addTestCT()
     widget.selectNodule(place(widget, LARGE_RAS, "one"))
     for name, slot in (
-        ("a.csv", widget.onExportCSV),
-        ("a.json", widget.onExportJSON),
-        ("a.png", widget.onExportReport),
+        ("a.csv", widget.exports.onCSV),
+        ("a.json", widget.exports.onJSON),
+        ("a.png", widget.exports.onReport),
     ):
         application.save_as = str(tmp_path / name)
         slot()
@@ -192,7 +192,7 @@ def test_exports_are_written_and_refusals_shown(widget, application, tmp_path):
     assert json.loads((tmp_path / "a.json").read_text())["notice"]
     assert application.dialogs == []
     application.save_as = str(tmp_path / "a.dcm")
-    widget.onExportDICOM()
+    widget.exports.onDICOM()
     assert "DICOM module" in application.dialogs[0]
 
 
@@ -204,7 +204,7 @@ def test_missing_packages_are_named_and_nothing_happens_without_consent(applicat
     application.agrees = False
     widget.enter()
     assert "torch" in widget.ui.statusLabel.text
-    widget.onInstall()
+    widget.model.onInstall()
     assert "PyTorch" in application.dialogs[0]
     assert "Nothing was installed" in widget.ui.statusLabel.text
     assert widget.logic.classifier is None
@@ -215,7 +215,7 @@ def test_without_the_pytorch_extension_the_user_is_told_how_to_get_it(applicatio
     installer = importlib.import_module("CLIPLungGUI.installer")
     monkeypatch.setattr(installer, "missingPackages", lambda: ["torch"])
     widget.enter()
-    widget.onInstall()
+    widget.model.onInstall()
     assert "Extensions Manager" in widget.ui.statusLabel.text
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import slicer
 
+from CLIPLungGUI import exports
 from CLIPLungGUI.sample_data import addBall
 from CLIPLungLib.attributes import ATTRIBUTES
 from CLIPLungLib.result import AttributeResult, NoduleResult
@@ -128,6 +129,9 @@ def _checkMoving(test: unittest.TestCase, widget: Any) -> None:
     points.InvokeEvent(slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)
     _wait(widget, lambda: _rows(widget)[0].state == "done", "the answer for the new place")
     test.assertAlmostEqual(widget.logic.result(points, first.pointID).point_ras[0], LARGE_RAS[0] + 3, 3)
+    widget.onUndo()
+    _wait(widget, lambda: _rows(widget)[0].state == "done", "the answer for the old place")
+    test.assertAlmostEqual(widget.logic.result(points, first.pointID).point_ras[0], LARGE_RAS[0], 3)
     points.SetNthControlPointLabel(0, "renamed")
     test.assertEqual(widget.ui.noduleTable.item(0, 0).text(), "renamed")
 
@@ -141,14 +145,18 @@ def _checkRefusal(test: unittest.TestCase, widget: Any) -> None:
     test.assertTrue(widget.ui.answerLabel.text)
     widget.onDelete()
     test.assertEqual(len(_rows(widget)), 2)
+    widget.onUndo()
+    test.assertEqual([row.label for row in _rows(widget)][-1], "outside")
+    widget.selectNodule(_rows(widget)[-1].pointID)
+    widget.onDelete()
 
 
 def _checkExport(test: unittest.TestCase, widget: Any) -> None:
     points, first = widget._parameterNode.points, _rows(widget)[0]
     with tempfile.TemporaryDirectory() as folder:
         table, numbers = Path(folder, "nodules.csv"), Path(folder, "nodule.json")
-        widget.logic.writeCSV(points, table)
-        widget.logic.writeJSON(points, first.pointID, numbers)
+        exports.writeCSV(widget.logic, points, table)
+        exports.writeJSON(widget.logic, points, first.pointID, numbers)
         test.assertEqual(len(table.read_text(encoding="utf-8").splitlines()), 3)
         test.assertIn("malignancy_probability", json.loads(numbers.read_text(encoding="utf-8")))
 

@@ -186,6 +186,8 @@ def _all_keys(scene: slicer.vtkMRMLScene) -> list[tuple[slicer.vtkMRMLMarkupsNod
 
 def _remove_owned(node: slicer.vtkMRMLNode) -> None:
     scene = node.GetScene()
+    if scene is None:
+        return  # taken out meanwhile by somebody who watches the nodes that went before
     remove_with_parts(node)
     folder.remove_empty_folders(scene)
     refresh_legends(scene)

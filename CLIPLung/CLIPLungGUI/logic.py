@@ -1,0 +1,193 @@
+"""Between the scene and the classifier; needs no panel."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import slicer
+from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from CLIPLungGUI.answer_panel import sizeText
+from CLIPLungGUI.nodule_list import DONE, FAILED, MOVED, NEW, WAITING, NoduleRow
+from CLIPLungGUI.parameters import CLIPLungParameterNode
+
+if TYPE_CHECKING:
+    from CLIPLungLib.result import NoduleResult
+    from CLIPLungLib.scene.points import DefinedPoint
+
+POINT_GLYPH_SCALE = 1.5
+
+
+class CLIPLungLogic(ScriptedLoadableModuleLogic):
+    """Answers of the points of a list, and how they are shown.
+
+    Attributes:
+        classifier: a NoduleClassifier, or None before the model is loaded.
+        failures: key -> why there is no answer.
+    """
+
+    def __init__(self) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.classifier: Any = None
+        self.failures: dict[str, str] = {}
+
+    def getParameterNode(self) -> CLIPLungParameterNode:
+        """The module's parameters in the scene."""
+        return CLIPLungParameterNode(super().getParameterNode())
+
+    @staticmethod
+    def ctNodes() -> list[vtkMRMLScalarVolumeNode]:
+        """Volumes that may be a CT: neither heat maps nor label maps."""
+        heatMaps = set(CLIPLungLogic.heatMapIDs())
+        volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        return [v for v in volumes if v.GetClassName() == "vtkMRMLScalarVolumeNode" and v.GetID() not in heatMaps]
+
+    @staticmethod
+    def heatMapIDs() -> list[str]:
+        """IDs of the volumes this module has made."""
+        from CLIPLungLib.scene import overlay
+        from CLIPLungLib.scene.owned import all_owned
+
+        return [node.GetID() for node in all_owned(slicer.mrmlScene, overlay.KIND)]
+
+    @staticmethod
+    def makePoints() -> vtkMRMLMarkupsFiducialNode:
+        """A list of points drawn small, so that a nodule stays visible under its point."""
+        points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Nodules")
+        points.SetControlPointLabelFormat("N-%d")
+        points.CreateDefaultDisplayNodes()
+        points.GetDisplayNode().SetGlyphScale(POINT_GLYPH_SCALE)
+        return points
+
+    @staticmethod
+    def key(points: vtkMRMLMarkupsFiducialNode, pointID: str) -> str:
+        """Names a point among those of all lists."""
+        return f"{points.GetID()}/{pointID}"
+
+    def rows(self, points: vtkMRMLMarkupsFiducialNode, waiting: set[str]) -> list[NoduleRow]:
+        """A row per placed point; `waiting` are the keys that are being analyzed."""
+        from CLIPLungGUI.nodule_list import NoduleRow
+        from CLIPLungLib.errors import CLIPLungError
+        from CLIPLungLib.scene.points import defined_points
+
+        rows = []
+        for point in defined_points(points):
+            try:
+                rows.append(self._row(points, point, waiting))
+            except CLIPLungError as error:
+                rows.append(NoduleRow(point.id, point.label, FAILED, reason=str(error)))
+        return rows
+
+    def _row(self, points: vtkMRMLMarkupsFiducialNode, point: DefinedPoint, waiting: set[str]) -> NoduleRow:
+        from CLIPLungGUI.nodule_list import FAILED, NoduleRow
+        from CLIPLungLib.scene.results import is_stale
+
+        key, result = self.key(points, point.id), self.result(points, point.id)
+        reason = self.failures.get(key, "")
+        if key in waiting:
+            state = WAITING
+        elif reason:
+            state = FAILED
+        elif result is None:
+            state = NEW
+        else:
+            state = MOVED if is_stale(points, point.id) else DONE
+            reason = "\n".join(result.warnings)
+        if result is None:
+            return NoduleRow(point.id, point.label, state, reason=reason)
+        return NoduleRow(point.id, point.label, state, result.malignancy_probability, sizeText(result), reason)
+
+    def result(self, points: vtkMRMLMarkupsFiducialNode, pointID: str) -> NoduleResult | None:
+        """What the scene holds for a point."""
+        from CLIPLungLib.scene.results import stored_result
+
+        stored = stored_result(points, pointID)
+        return stored.result if stored else None
+
+    @staticmethod
+    def hasPoint(points: vtkMRMLMarkupsFiducialNode, pointID: str) -> bool:
+        """Whether the point is still there."""
+        from CLIPLungLib.scene.points import has_point
+
+        return has_point(points, pointID)
+
+    def job(
+        self, ct: vtkMRMLScalarVolumeNode, points: vtkMRMLMarkupsFiducialNode, pointID: str
+    ) -> Callable[[threading.Event], NoduleResult]:
+        """The analysis of a point as a function for a thread: it touches arrays only.
+
+        Raises:
+            InputError: the volume or the point cannot be used; the text says why.
+        """
+        from CLIPLungLib.scene.ct_node import ct_volume
+        from CLIPLungLib.scene.points import point_world_ras
+
+        volume, ras, classifier = ct_volume(ct), point_world_ras(points, pointID), self.classifier
+        # Held so that the voxels outlive the node, should the scene be closed while the thread reads them.
+        voxels = ct.GetImageData().GetPointData().GetScalars()
+
+        def work(_cancelled: threading.Event, _voxels: Any = voxels) -> NoduleResult:
+            return classifier.classify(volume, ras)
+
+        return work
+
+    @staticmethod
+    def store(
+        ct: vtkMRMLScalarVolumeNode, points: vtkMRMLMarkupsFiducialNode, pointID: str, result: NoduleResult
+    ) -> None:
+        """Put an answer into the scene."""
+        from CLIPLungLib.scene.results import store_result
+
+        store_result(ct, points, pointID, result)
+
+    @staticmethod
+    def jumpTo(points: vtkMRMLMarkupsFiducialNode, pointID: str) -> None:
+        """Centre the slice views on a point."""
+        from CLIPLungLib.scene.layers import jump_slices
+        from CLIPLungLib.scene.points import point_world_ras
+
+        jump_slices(slicer.mrmlScene, point_world_ras(points, pointID))
+
+    @staticmethod
+    def show(
+        points: vtkMRMLMarkupsFiducialNode, pointID: str, opacity: float, threshold: float, showLegend: bool
+    ) -> None:
+        """The heat map of a point over its CT in every slice view; nothing where there is none."""
+        from CLIPLungLib.scene.layers import refresh_legends
+        from CLIPLungLib.scene.results import show_stored, stored_result
+
+        stored = stored_result(points, pointID)
+        if stored is None or stored.ct_node is None:
+            return
+        display = stored.overlay_node.GetDisplayNode()
+        display.SetLowerThreshold(max(threshold, 1e-3))
+        show_stored(points, pointID, opacity)
+        colors = slicer.modules.colors.logic()
+        if showLegend and colors.GetColorLegendDisplayNode(stored.overlay_node) is None:
+            legend = colors.AddDefaultColorLegendDisplayNode(stored.overlay_node)
+            legend.SetTitleText(_("Relevance"))
+            legend.SetLabelFormat("%.1f")
+        legend = colors.GetColorLegendDisplayNode(stored.overlay_node)
+        if legend is not None:
+            legend.SetVisibility(showLegend)
+        refresh_legends(slicer.mrmlScene)
+
+    @staticmethod
+    def removeOrphans() -> None:
+        """Take away the results of points that are gone."""
+        from CLIPLungLib.scene.results import remove_orphans
+
+        remove_orphans(slicer.mrmlScene)
+
+    @staticmethod
+    def reason(error: Exception) -> str:
+        """What the user reads."""
+        from CLIPLungLib.errors import CLIPLungError
+
+        if isinstance(error, CLIPLungError | OSError) or type(error).__name__ == "NotInstalledError":
+            return str(error)
+        return _("Unexpected problem ({kind}): {reason}").format(kind=type(error).__name__, reason=error)

@@ -1,0 +1,132 @@
+"""The model of the panel: what it needs, its file, its device, and loading it in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from CLIPLungGUI import installer
+from CLIPLungGUI.worker import BackgroundWorker
+
+DEVICE_SETTING, MODEL_SETTING = "CLIPLung/Device", "CLIPLung/ModelFile"
+KEY = "model"
+
+
+class ModelLoader:
+    """Loads the classifier once, and again when its file or device is changed.
+
+    Args:
+        ui: the loaded .ui, with installButton, deviceCombo and modelPath.
+        worker: runs the loading.
+        requirementsFile: of the module's resources.
+        onLoaded: called with the classifier.
+        onChange: called when there is something else to tell.
+
+    Attributes:
+        problem: why there is no model; empty while it loads and when it is there.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        worker: BackgroundWorker,
+        requirementsFile: str,
+        onLoaded: Callable[[Any], None],
+        onChange: Callable[[], None],
+    ) -> None:
+        self.ui, self.worker, self.requirementsFile = ui, worker, requirementsFile
+        self.onLoaded, self.onChange = onLoaded, onChange
+        self.problem = ""
+        ui.modelPath.nameFilters = ["*.safetensors"]
+        ui.modelPath.currentPath = _modelPath()
+        ui.deviceCombo.addItem(_("Automatic"), "auto")
+        ui.deviceCombo.addItem(_("Processor (CPU)"), "cpu")
+        ui.installButton.connect("clicked(bool)", self.onInstall)
+        ui.deviceCombo.connect("currentIndexChanged(int)", self.onSettingChanged)
+        ui.modelPath.connect("currentPathChanged(QString)", self.onSettingChanged)
+        # Sent alone when the path is emptied.
+        ui.modelPath.connect("validInputChanged(bool)", self.onSettingChanged)
+
+    def prepare(self) -> None:
+        """Load the model, once everything it needs is there."""
+        missing = installer.missingPackages()
+        self.ui.installButton.visible = bool(missing)
+        if not missing:
+            self.problem = ""
+            path, device = _modelPath(), _device()
+            self.worker.submit(KEY, lambda _cancelled: loadClassifier(path, device), self._onDone, self._onError)
+        else:
+            self.problem = _("Missing: {names}. Results in the scene can be seen; new nodules need them.").format(
+                names=", ".join(missing)
+            )
+            if installer.wantsResume() and installer.hasTorchExtension():
+                self.onInstall(ask=False)
+        self.onChange()
+
+    def onInstall(self, *_arguments: Any, ask: bool = True) -> None:
+        """The install button."""
+        try:
+            installer.install(self.requirementsFile, ask)
+        except installer.NotInstalledError as error:
+            self.problem = str(error)
+            self.onChange()
+            return
+        self.prepare()
+
+    def onSettingChanged(self, *_arguments: Any) -> None:
+        """Another device or file: load again. Answers in the scene stay, and say which model they are from."""
+        path, combo = self.ui.modelPath.currentPath, self.ui.deviceCombo
+        changed = {
+            MODEL_SETTING: path if path and Path(path).is_file() else "",
+            DEVICE_SETTING: combo.itemData(combo.currentIndex),
+        }
+        if changed == {MODEL_SETTING: _modelPath(), DEVICE_SETTING: _device()}:
+            return
+        for name, value in changed.items():
+            slicer.app.userSettings().setValue(name, value)
+        self.onLoaded(None)
+        self.prepare()
+
+    def _onDone(self, classifier: Any) -> None:
+        self._fillDevices()
+        self.onLoaded(classifier)
+
+    def _onError(self, error: Exception) -> None:
+        self.problem = _("The model cannot be used: {reason}").format(reason=error)
+        self.onChange()
+
+    def _fillDevices(self) -> None:
+        """Graphics cards are known once torch has been imported."""
+        combo = self.ui.deviceCombo
+        was = combo.blockSignals(True)
+        for name, title in graphicsCards():
+            if combo.findData(name) < 0:
+                combo.addItem(title, name)
+        combo.setCurrentIndex(max(0, combo.findData(_device())))
+        combo.blockSignals(was)
+
+
+def loadClassifier(path: str, device: str) -> Any:
+    """Runs in the thread: importing torch and reading the weights take seconds."""
+    from CLIPLungLib.classifier import NoduleClassifier
+
+    return NoduleClassifier.load(path or None, device)
+
+
+def graphicsCards() -> list[tuple[str, str]]:
+    """Name and title of every graphics card torch can use."""
+    import torch
+
+    return [(f"cuda:{i}", torch.cuda.get_device_name(i)) for i in range(torch.cuda.device_count())]
+
+
+def _device() -> str:
+    return slicer.util.settingsValue(DEVICE_SETTING, "auto")
+
+
+def _modelPath() -> str:
+    return slicer.util.settingsValue(MODEL_SETTING, "")
