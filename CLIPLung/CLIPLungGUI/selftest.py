@@ -154,11 +154,11 @@ def _checkRefusal(test: unittest.TestCase, widget: Any) -> None:
 def _checkExport(test: unittest.TestCase, widget: Any) -> None:
     points, first = widget._parameterNode.points, _rows(widget)[0]
     with tempfile.TemporaryDirectory() as folder:
-        table, numbers = Path(folder, "nodules.csv"), Path(folder, "nodule.json")
-        exports.writeCSV(widget.logic, points, table)
-        exports.writeJSON(widget.logic, points, first.pointID, numbers)
-        test.assertEqual(len(table.read_text(encoding="utf-8").splitlines()), 3)
-        test.assertIn("malignancy_probability", json.loads(numbers.read_text(encoding="utf-8")))
+        csvFile, jsonFile = Path(folder, "nodules.csv"), Path(folder, "nodule.json")
+        exports.writeCSV(widget.logic, points, csvFile)
+        exports.writeJSON(widget.logic, points, first.pointID, jsonFile)
+        test.assertEqual(len(csvFile.read_text(encoding="utf-8").splitlines()), 3)
+        test.assertIn("malignancy_probability", json.loads(jsonFile.read_text(encoding="utf-8")))
 
 
 def _checkSavedScene(test: unittest.TestCase, widget: Any) -> None:

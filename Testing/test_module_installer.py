@@ -1,0 +1,154 @@
+"""First use: what is missing, one question, the PyTorch extension alone for torch, and a way to go on after a restart."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+
+import pytest
+
+pytest.importorskip("PySide6")
+import slicer_host
+
+slicer = slicer_host.slicer
+
+
+@pytest.fixture
+def application(tmp_path):
+    from qt_standin.application import Application
+
+    running = Application(tmp_path / "settings.ini")
+    running.open_module()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def installer(application, monkeypatch):
+    """The real module; `missing` can be set, and every pip command is kept in `commands`."""
+    module = importlib.import_module("CLIPLungGUI.installer")
+    state = types.SimpleNamespace(missing=["torch", "safetensors"], commands=[])
+    monkeypatch.setattr(module, "missingPackages", lambda: list(state.missing))
+
+    def pip(requirements, **options):
+        state.commands.append((requirements, options))
+        state.missing = [name for name in state.missing if name != "safetensors"]
+
+    monkeypatch.setattr(slicer.util, "pip_install", pip, raising=False)
+    module.state = state
+    return module
+
+
+@pytest.fixture
+def requirements(application):
+    return application.widget.resourcePath("requirements.txt")
+
+
+def torch_extension(monkeypatch, state, gives="torch"):
+    """The PyTorch extension's module, which installs torch."""
+    asked = []
+
+    class Logic:
+        def installTorch(self, **options):
+            asked.append(options)
+            if gives is not None:
+                state.missing = [name for name in state.missing if name != "torch"]
+            return gives
+
+    module = types.ModuleType("PyTorchUtils")
+    module.PyTorchUtilsLogic = Logic
+    module.__spec__ = importlib.machinery.ModuleSpec("PyTorchUtils", None)
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", module)
+    return asked
+
+
+def test_one_question_says_what_from_where_and_how_large(installer, application, requirements, monkeypatch):
+    asked = torch_extension(monkeypatch, installer.state)
+    installer.install(requirements)
+    assert len(application.dialogs) == 1
+    for told in ("PyTorch", "pytorch.org", "MB", "GB", "safetensors", "No image leaves", "not replaced"):
+        assert told in application.dialogs[0], told
+    assert asked == [{"askConfirmation": False, "torchVersionRequirement": ">=2.1"}]
+    # Never torch by pip, and nothing of Slicer's own upgraded.
+    assert len(installer.state.commands) == 1
+    command = installer.state.commands[0][0]
+    assert any("safetensors" in part for part in command)
+    assert not any("torch" in part for part in command)
+    assert "only-if-needed" in command
+
+
+def test_newer_slicer_installs_by_its_packaging(installer, requirements, monkeypatch):
+    installer.state.missing = ["safetensors"]
+    calls = []
+
+    def pip_ensure(wanted, prompt_install=True, requester=""):
+        calls.append((wanted, prompt_install, requester))
+        installer.state.missing = []
+
+    packaging = types.ModuleType("slicer.packaging")
+    packaging.pip_ensure = pip_ensure
+    packaging.__spec__ = importlib.machinery.ModuleSpec("slicer.packaging", None)
+    monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
+    installer.install(requirements)
+    assert calls[0][1:] == (False, "CLIPLung")
+    assert installer.state.commands == []
+
+
+def test_refusing_installs_nothing(installer, application, requirements):
+    application.agrees = False
+    with pytest.raises(installer.NotInstalledError, match="Nothing was installed"):
+        installer.install(requirements)
+    assert installer.state.commands == []
+
+
+def test_failed_download_tells_the_offline_way(installer, requirements, monkeypatch):
+    installer.state.missing = ["safetensors"]
+    monkeypatch.setattr(slicer.util, "pip_install", lambda *_: (_ for _ in ()).throw(OSError("no network")))
+    with pytest.raises(installer.NotInstalledError, match=r"no network[\s\S]*--no-index"):
+        installer.install(requirements)
+
+
+def test_torch_that_the_extension_does_not_give_is_told(installer, requirements, monkeypatch):
+    torch_extension(monkeypatch, installer.state, gives=None)
+    with pytest.raises(installer.NotInstalledError, match="PyTorch was not installed"):
+        installer.install(requirements)
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_missing_extension_is_installed_and_the_restart_remembered(installer, requirements, monkeypatch, works):
+    manager = types.SimpleNamespace(interactive=True, installExtensionFromServer=lambda name, _restart: works)
+    monkeypatch.setattr(slicer.app, "extensionsManagerModel", lambda: manager, raising=False)
+    message = "Restart Slicer" if works else "could not be installed"
+    with pytest.raises(installer.NotInstalledError, match=message):
+        installer.install(requirements)
+    assert installer.wantsResume() is works
+
+
+def test_installation_goes_on_after_the_restart_without_asking_again(installer, application, monkeypatch):
+    application.settings.setValue(installer.RESUME_SETTING, True)
+    torch_extension(monkeypatch, installer.state)
+    loader = application.widget.model
+    monkeypatch.setattr(loader.worker, "submit", lambda *_: None)
+    loader.prepare()
+    assert application.dialogs == []
+    assert installer.state.missing == []
+    assert not installer.wantsResume()
+
+
+def test_packages_for_exports_are_asked_for_when_first_used(installer, application):
+    application.agrees = False
+    installer.EXPORT_PACKAGES["not_there_at_all"] = "not_there_at_all"
+    with pytest.raises(installer.NotInstalledError, match="nothing was written"):
+        installer.ensureExportPackage("not_there_at_all", "Report")
+    assert "not_there_at_all" in application.dialogs[0]
+    application.dialogs.clear()
+    installer.ensureExportPackage("json", "Report")
+    assert application.dialogs == []
+
+
+def test_requirements_name_no_package_that_slicer_brings(requirements):
+    from pathlib import Path
+
+    names = {line.split(">")[0].split("=")[0].strip() for line in Path(requirements).read_text().splitlines() if line}
+    assert names == {"safetensors"}
