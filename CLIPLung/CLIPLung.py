@@ -171,7 +171,8 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode is None or slicer.mrmlScene.IsBatchProcessing():
             return
         self.logic.removeOrphans()
-        self.refresh()
+        # The CT or the list of points may be what went.
+        self.onParameterModified()
 
     def initializeParameterNode(self) -> None:
         """Connect the panel with the scene."""
