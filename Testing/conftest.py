@@ -92,3 +92,14 @@ def points(app):
     from slicer_host import NODULE_RAS, OTHER_RAS
 
     return app.add_points("Nodules", [("N-1", NODULE_RAS), ("N-2", OTHER_RAS)])
+
+
+@pytest.fixture
+def application(tmp_path):
+    """Slicer's application half, on Qt stand-ins."""
+    pytest.importorskip("PySide6")
+    from qt_standin.application import Application
+
+    running = Application(tmp_path / "settings.ini")
+    yield running
+    running.close()

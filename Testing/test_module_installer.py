@@ -15,18 +15,9 @@ slicer = slicer_host.slicer
 
 
 @pytest.fixture
-def application(tmp_path):
-    from qt_standin.application import Application
-
-    running = Application(tmp_path / "settings.ini")
-    running.open_module()
-    yield running
-    running.close()
-
-
-@pytest.fixture
 def installer(application, monkeypatch):
     """The real module; `missing` can be set, and every pip command is kept in `commands`."""
+    application.open_module()
     module = importlib.import_module("CLIPLungGUI.installer")
     state = types.SimpleNamespace(missing=["torch", "safetensors"], commands=[])
     monkeypatch.setattr(module, "missingPackages", lambda: list(state.missing))
@@ -42,7 +33,7 @@ def installer(application, monkeypatch):
 
 @pytest.fixture
 def requirements(application):
-    return application.widget.resourcePath("requirements.txt")
+    return (application.widget or application.open_module()).resourcePath("requirements.txt")
 
 
 def torch_extension(monkeypatch, state, gives="torch"):

@@ -14,19 +14,10 @@ import slicer_host
 slicer = slicer_host.slicer
 
 
-@pytest.fixture
-def application(tmp_path):
-    from qt_standin.application import Application
-
-    running = Application(tmp_path / "settings.ini")
-    running.open_module()
-    yield running
-    running.close()
-
-
 def test_sample_is_registered_with_a_thumbnail_and_draws_a_chest_with_nodules(application, monkeypatch):
     from pathlib import Path
 
+    application.open_module()
     import CLIPLungGUI.sample_data as sample
 
     sources = []
@@ -58,6 +49,7 @@ def ijk_to_ras(node) -> np.ndarray:
 
 @pytest.fixture
 def points(application):
+    application.open_module()
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Nodules")
     node.AddControlPointWorld([1.0, 2.0, 3.0], "first")
     return node

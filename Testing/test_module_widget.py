@@ -16,15 +16,6 @@ slicer = slicer_host.slicer
 
 
 @pytest.fixture
-def application(tmp_path):
-    from qt_standin.application import Application
-
-    running = Application(tmp_path / "settings.ini")
-    yield running
-    running.close()
-
-
-@pytest.fixture
 def widget(application, tiny_checkpoint_file):
     """The module, entered, with a small untrained model already loaded."""
     from CLIPLungLib.classifier import NoduleClassifier
