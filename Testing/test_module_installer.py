@@ -83,6 +83,8 @@ def test_newer_slicer_installs_by_its_packaging(installer, requirements, monkeyp
     monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
     installer.install(requirements)
     assert calls[0][1:] == (False, "CLIPLung")
+    # It takes parsed requirements, no texts.
+    assert [requirement.name for requirement in calls[0][0]] == ["safetensors"]
     assert installer.state.commands == []
 
 

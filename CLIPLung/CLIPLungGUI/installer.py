@@ -121,8 +121,10 @@ def ensureExportPackage(name: str, purpose: str) -> None:
 def pipInstall(requirements: list[str]) -> None:
     """Install small wheels with what this Slicer offers: slicer.packaging since 5.12, slicer.util.pip_install before."""
     if importlib.util.find_spec("slicer.packaging") is not None:
-        packaging = importlib.import_module("slicer.packaging")
-        packaging.pip_ensure(requirements, prompt_install=False, requester="CLIPLung")
+        from packaging.requirements import Requirement
+
+        wanted = [Requirement(text) for text in requirements]
+        importlib.import_module("slicer.packaging").pip_ensure(wanted, prompt_install=False, requester="CLIPLung")
         return
     # Upgrading only what is asked for leaves Slicer's own packages alone.
     slicer.util.pip_install(["--upgrade-strategy", "only-if-needed", *requirements])
