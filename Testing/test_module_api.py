@@ -107,6 +107,17 @@ def test_signals_that_are_connected_exist():
     assert count > 12
 
 
+def test_functions_of_slicer_util_exist():
+    scene = [
+        MODULE.parent / "CLIPLungLib" / "scene" / name for name in ("layers.py", "overlay.py", "table.py", "ct_node.py")
+    ]
+    used = {
+        n for file in [*SOURCES, *scene] for n in re.findall(r"slicer\.util\.(\w+)", file.read_text(encoding="utf-8"))
+    }
+    assert len(used) > 15
+    assert used <= set(API["slicer.util"]["names"])
+
+
 @pytest.mark.parametrize("kind", WIDGETS, ids=lambda kind: kind.__name__)
 def test_stand_ins_offer_nothing_the_real_classes_lack(kind):
     own = api_name(kind.__name__)
