@@ -49,7 +49,12 @@ class AnswerPanel:
         self.ui.warningLabel.setText("\n".join(warnings))
         for attribute, (bar, degree) in zip(result.attributes, self._bars, strict=True):
             bar.setValue(round(BAR_STEPS * barShare(attribute)))
-            bar.setToolTip(_("similarity {value:+.3f}").format(value=attribute.similarity))
+            bar.setFormat(f"{attribute.similarity:+.2f}")
+            bar.setToolTip(
+                _(
+                    "Bar: how marked the sign is. Number: similarity ({value:+.3f}) of the image to the text of the sign."
+                ).format(value=attribute.similarity)
+            )
             degree.setText(attribute.text)
             degree.setToolTip(attribute.text)
         for widget in (self.ui.probabilityBar, self.ui.detailLabel, self.ui.attributeTable):
