@@ -314,7 +314,11 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         points, ct = slicer.mrmlScene.GetNodeByID(pointsID), slicer.mrmlScene.GetNodeByID(ctID)
         if points is None or ct is None or not self.logic.hasPoint(points, pointID):
             return  # gone meanwhile
-        self.logic.store(ct, points, pointID, result)
+        try:
+            self.logic.store(ct, points, pointID, result)
+        except Exception as error:
+            self._onRefused(self.logic.key(points, pointID), error)
+            return
         self._hideHeatMaps()
         self.refresh()
         if points is self._points and self.nodules.selectedPointID() in ("", pointID):

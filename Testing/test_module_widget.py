@@ -226,3 +226,84 @@ def test_every_parameter_of_the_panel_exists(application):
     widget = application.open_module()
     names = {w.property("SlicerParameterName") for w in vars(widget.ui).values()} - {None}
     assert names == {"ct", "points", "showOverlay", "opacity", "threshold", "showLegend"}
+
+
+def test_damaged_result_in_a_loaded_scene_is_told_and_can_be_made_again(widget):
+    from CLIPLungGUI.selftest import LARGE_RAS, SMALL_RAS, addTestCT
+
+    addTestCT()
+    damaged, whole = place(widget, LARGE_RAS, "damaged"), place(widget, SMALL_RAS, "whole")
+    widget.logic.stored(widget._points, damaged).overlay_node.SetAttribute("CLIPLung.result", "{")
+    widget.selectNodule(damaged)
+    assert "damaged" in widget.ui.answerLabel.text
+    assert [row.state for row in widget._rows()] == ["failed", "done"]
+    widget.selectNodule(whole)
+    assert "whole" in widget.ui.answerLabel.text
+    widget.selectNodule(damaged)
+    widget.onAnalyzeAgain()
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    assert [row.state for row in widget._rows()] == ["done", "done"]
+
+
+def test_answer_that_cannot_be_stored_is_told(widget, monkeypatch):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    addTestCT()
+    monkeypatch.setattr(widget.logic, "store", lambda *_: (_ for _ in ()).throw(RuntimeError("no room")))
+    widget.selectNodule(place(widget, LARGE_RAS, "one"))
+    assert "no room" in widget.ui.answerLabel.text
+
+
+def test_moved_points_are_not_exported(widget, application, tmp_path):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    addTestCT()
+    place(widget, LARGE_RAS, "one")
+    widget._points.SetNthControlPointPositionWorld(0, LARGE_RAS[0] + 5, *LARGE_RAS[1:])
+    application.save_as = str(tmp_path / "a.csv")
+    widget.exports.onCSV()
+    assert "have moved" in application.dialogs[0]
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_scripts_can_set_the_parameters_and_the_panel_follows(widget):
+    from CLIPLungGUI.selftest import addTestCT
+
+    first, second = addTestCT("first"), addTestCT("second")
+    widget._parameterNode.ct = second
+    assert widget.ui.ctSelector.currentNode() is second
+    widget._parameterNode.showOverlay = False
+    assert not widget.ui.overlayCheck.checked
+    widget._parameterNode.opacity = 0.25
+    assert widget.ui.opacitySlider.value == 0.25
+    slicer.mrmlScene.RemoveNode(second)
+    assert widget._parameterNode.ct in (None, first)
+
+
+def test_another_device_loads_the_model_again_and_keeps_the_answers(widget, monkeypatch):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    addTestCT()
+    place(widget, LARGE_RAS, "one")
+    loaded = []
+    module = importlib.import_module("CLIPLungGUI.model_loader")
+    classifier = widget.logic.classifier
+    monkeypatch.setattr(module, "loadClassifier", lambda path, device: loaded.append((path, device)) or classifier)
+    widget.ui.deviceCombo.setCurrentIndex(widget.ui.deviceCombo.findData("cpu"))
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    assert loaded == [("", "cpu")]
+    assert widget.logic.classifier is classifier
+    assert widget._rows()[0].state == "done"
+
+
+def test_keys_work_while_the_module_is_open_and_not_afterwards(widget):
+    from CLIPLungGUI.selftest import addTestCT
+
+    addTestCT()
+    assert len(widget.shortcuts._shortcuts) == 6
+    keys = {shortcut.key().toString() for shortcut in widget.shortcuts._shortcuts}
+    assert keys == {"Alt+P", "Alt+Down", "Alt+Up", "Alt+H", "Alt+Del", "Alt+Z"}
+    widget.onTogglePlace()
+    assert widget.ui.placeButton.checked
+    widget.exit()
+    assert widget.shortcuts._shortcuts == []

@@ -18,6 +18,7 @@ from CLIPLungGUI.parameters import CLIPLungParameterNode
 if TYPE_CHECKING:
     from CLIPLungLib.result import NoduleResult
     from CLIPLungLib.scene.points import DefinedPoint
+    from CLIPLungLib.scene.results import StoredResult
 
 POINT_GLYPH_SCALE = 1.5
 
@@ -84,9 +85,10 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
 
     def _row(self, points: vtkMRMLMarkupsFiducialNode, point: DefinedPoint, waiting: set[str]) -> NoduleRow:
         from CLIPLungGUI.nodule_list import FAILED, NoduleRow
-        from CLIPLungLib.scene.results import is_stale
+        from CLIPLungLib.scene.results import is_stale, stored_result
 
-        key, result = self.key(points, point.id), self.result(points, point.id)
+        key, stored = self.key(points, point.id), stored_result(points, point.id)
+        result = stored.result if stored else None
         reason = self.failures.get(key, "")
         if key in waiting:
             state = WAITING
@@ -101,11 +103,20 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
             return NoduleRow(point.id, point.label, state, reason=reason)
         return NoduleRow(point.id, point.label, state, result.malignancy_probability, sizeText(result), reason)
 
-    def result(self, points: vtkMRMLMarkupsFiducialNode, pointID: str) -> NoduleResult | None:
-        """What the scene holds for a point."""
+    @staticmethod
+    def stored(points: vtkMRMLMarkupsFiducialNode, pointID: str) -> StoredResult | None:
+        """What the scene holds for a point; None for a damaged one too, whose row says so."""
+        from CLIPLungLib.errors import CLIPLungError
         from CLIPLungLib.scene.results import stored_result
 
-        stored = stored_result(points, pointID)
+        try:
+            return stored_result(points, pointID)
+        except CLIPLungError:
+            return None
+
+    def result(self, points: vtkMRMLMarkupsFiducialNode, pointID: str) -> NoduleResult | None:
+        """The answer for a point."""
+        stored = self.stored(points, pointID)
         return stored.result if stored else None
 
     @staticmethod
@@ -158,9 +169,9 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
     ) -> None:
         """The heat map of a point over its CT in every slice view; nothing where there is none."""
         from CLIPLungLib.scene.layers import refresh_legends
-        from CLIPLungLib.scene.results import show_stored, stored_result
+        from CLIPLungLib.scene.results import show_stored
 
-        stored = stored_result(points, pointID)
+        stored = CLIPLungLogic.stored(points, pointID)
         if stored is None or stored.ct_node is None:
             return
         display = stored.overlay_node.GetDisplayNode()
