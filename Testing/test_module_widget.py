@@ -307,3 +307,13 @@ def test_keys_work_while_the_module_is_open_and_not_afterwards(widget):
     assert widget.ui.placeButton.checked
     widget.exit()
     assert widget.shortcuts._shortcuts == []
+
+
+def test_panel_can_be_drawn_in_every_state(tmp_path):
+    import panel_pictures
+
+    panel_pictures.main(tmp_path)
+    names = {"no_torch", "no_ct", "empty", "one", "many", "stale", "error", "dark"}
+    pictures = {file.stem: file.read_bytes() for file in tmp_path.glob("*.png")}
+    assert set(pictures) == names
+    assert len(set(pictures.values())) == len(names)
