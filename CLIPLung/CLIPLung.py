@@ -159,10 +159,13 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.initializeParameterNode()
 
-    def onNodeAdded(self, *_arguments: Any) -> None:
-        """The only CT is picked, and heat maps stay out of the list of CTs."""
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAdded(self, _scene: Any, _event: str, node: Any) -> None:
+        """The only CT is picked, heat maps stay out of the list of CTs, and a new slice view shows what the others show."""
         if self._parameterNode is None or slicer.mrmlScene.IsBatchProcessing():
             return
+        if node.IsA("vtkMRMLSliceCompositeNode"):
+            self.showOverlay()
         self._hideHeatMaps()
         self._pickOnlyCT()
 
@@ -177,6 +180,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def initializeParameterNode(self) -> None:
         """Connect the panel with the scene."""
         self.setParameterNode(self.logic.getParameterNode())
+        self._hideHeatMaps()
         self._pickOnlyCT()
 
     def setParameterNode(self, parameterNode: CLIPLungParameterNode | None) -> None:

@@ -166,6 +166,32 @@ def test_hidden_overlay_and_threshold_reach_the_views(widget):
     assert heat.GetDisplayNode().GetLowerThreshold() == pytest.approx(0.4)
 
 
+def test_slice_view_made_by_another_layout_shows_the_overlay_too(widget):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    ct = addTestCT()
+    widget.selectNodule(place(widget, LARGE_RAS, "one"))
+    added = slicer.vtkMRMLSliceCompositeNode()
+    added.SetLayoutName("Slice4")
+    added = slicer.mrmlScene.AddNode(added)
+    assert added.GetBackgroundVolumeID() == ct.GetID()
+    assert added.GetForegroundVolumeID() == widget.logic.heatMapIDs()[0]
+
+
+def test_heat_maps_of_a_loaded_scene_stay_out_of_the_list_of_cts(widget, tmp_path):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    addTestCT()
+    place(widget, LARGE_RAS, "one")
+    file = tmp_path / "scene.mrb"
+    assert slicer.util.saveScene(str(file))
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(file))
+    widget.initializeParameterNode()
+    assert len(widget.logic.heatMapIDs()) == 1
+    assert widget.ui.ctSelector.nodeCount() == 1
+
+
 def test_exports_are_written_and_refusals_shown(widget, application, tmp_path):
     from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
 
