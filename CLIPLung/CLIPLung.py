@@ -111,6 +111,8 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.worker.shutdown(SHUTDOWN_S)
             self.shortcuts.stop()
             self.setParameterNode(None)
+        # After a reload the application goes on to call enter and exit of this widget, not of the new one.
+        self._isReady = False
         self.removeObservers()
 
     def enter(self) -> None:
@@ -135,6 +137,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for name in [n for n in sys.modules if n.partition(".")[0] in ("CLIPLungLib", "CLIPLungGUI")]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
+        slicer.modules.CLIPLungWidget.enter()
 
     # Scene
 

@@ -335,6 +335,25 @@ def test_keys_work_while_the_module_is_open_and_not_afterwards(widget):
     assert widget.shortcuts._shortcuts == []
 
 
+def test_reload_replaces_the_widget_and_the_old_one_stays_silent(widget, tiny_checkpoint_file):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    addTestCT()
+    place(widget, LARGE_RAS, "one")
+    widget.onReload()
+    new = slicer.modules.CLIPLungWidget
+    assert new is not widget
+    assert [row.label for row in new._rows()] == ["one"]
+    widget.enter()
+    assert widget._parameterNode is None
+    assert widget.shortcuts._shortcuts == []
+    assert new.worker.wait(60, slicer.app.processEvents)
+    new._points.AddControlPointWorld(list(LARGE_RAS), "two")
+    assert new.worker.wait(60, slicer.app.processEvents)
+    assert [row.state for row in new._rows()] == ["done", "done"]
+    assert len(new.logic.heatMapIDs()) == 2
+
+
 def test_panel_can_be_drawn_in_every_state(tmp_path):
     import panel_pictures
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import slicer
@@ -21,6 +22,10 @@ EXPORT_PACKAGES = {"matplotlib": "matplotlib>=3.8", "highdicom": "highdicom>=0.2
 
 class NotInstalledError(RuntimeError):
     """Something is missing, and the user did not want it installed, or it could not be."""
+
+
+class RestartNeededError(NotInstalledError):
+    """An extension was installed; the application finds it after a restart."""
 
 
 def missingPackages() -> list[str]:
@@ -48,6 +53,7 @@ def explanation(missing: list[str]) -> str:
         lines.append(_("- safetensors (reads the model file), from the Python package index, less than 1 MB."))
     lines += [
         "",
+        _("It takes some minutes, in which Slicer does not answer. Save your scene before."),
         _("No image leaves this computer. Packages that belong to Slicer are not replaced. Install now?"),
     ]
     return "\n".join(lines)
@@ -62,11 +68,12 @@ def offlineHelp() -> str:
     ).format(version=_pythonVersion())
 
 
-def install(requirementsFile: str, ask: bool = True) -> None:
+def install(requirementsFile: str, tell: Callable[[str], None], ask: bool = True) -> None:
     """Install everything that is missing, after one question.
 
     Args:
         requirementsFile: of the module's resources.
+        tell: shows a text, before the application stops answering for a while.
         ask: False when the user has agreed before, as after a restart.
 
     Raises:
@@ -77,11 +84,14 @@ def install(requirementsFile: str, ask: bool = True) -> None:
         return
     if ask and not slicer.util.confirmOkCancelDisplay(explanation(missing), windowTitle="CLIPLung"):
         raise NotInstalledError(_("Nothing was installed. CLIPLung cannot analyze nodules without these packages."))
+    tell(_("Installing. This takes some minutes, in which Slicer does not answer..."))
     try:
-        if "torch" in missing:
-            _installTorch()
-        if "safetensors" in missing:
-            pipInstall(Path(requirementsFile).read_text(encoding="utf-8").split())
+        with slicer.util.WaitCursor():
+            _installPackages(missing, requirementsFile)
+    except RestartNeededError as error:
+        if slicer.util.confirmOkCancelDisplay(_restartQuestion(), windowTitle="CLIPLung"):
+            slicer.util.restart()
+        raise NotInstalledError(str(error)) from None
     except NotInstalledError:
         raise
     except Exception as error:
@@ -140,6 +150,13 @@ def forgetResume() -> None:
     slicer.app.userSettings().remove(RESUME_SETTING)
 
 
+def _installPackages(missing: list[str], requirementsFile: str) -> None:
+    if "torch" in missing:
+        _installTorch()
+    if "safetensors" in missing:
+        pipInstall(Path(requirementsFile).read_text(encoding="utf-8").split())
+
+
 def _installTorch() -> None:
     if not hasTorchExtension():
         _installTorchExtension()
@@ -151,7 +168,7 @@ def _installTorch() -> None:
 
 
 def _installTorchExtension() -> None:
-    """The extensions manager restarts Slicer; the setting makes this module go on afterwards."""
+    """Slicer finds a new extension after a restart; the setting makes this module go on then."""
     manager = slicer.app.extensionsManagerModel() if hasattr(slicer.app, "extensionsManagerModel") else None
     if manager is None:
         raise NotInstalledError(
@@ -159,16 +176,26 @@ def _installTorchExtension() -> None:
                 "The PyTorch extension is missing. Install it with the Extensions Manager, restart Slicer, and try again."
             )
         )
-    slicer.app.userSettings().setValue(RESUME_SETTING, True)
-    manager.interactive = False
-    if not manager.installExtensionFromServer(TORCH_EXTENSION, True):
-        forgetResume()
+    wasInteractive, manager.interactive = manager.interactive, False  # the user has agreed already
+    try:
+        isInstalled = manager.installExtensionFromServer(TORCH_EXTENSION, False)
+    finally:
+        manager.interactive = wasInteractive
+    if not isInstalled:
         raise NotInstalledError(
             _("The PyTorch extension could not be installed. Install it with the Extensions Manager, then try again.")
             + "\n\n"
             + offlineHelp()
         )
-    raise NotInstalledError(_("The PyTorch extension is installed. Restart Slicer; CLIPLung then goes on."))
+    slicer.app.userSettings().setValue(RESUME_SETTING, True)
+    raise RestartNeededError(_("The PyTorch extension is installed. Restart Slicer; CLIPLung then goes on."))
+
+
+def _restartQuestion() -> str:
+    return _(
+        "The PyTorch extension is installed. Slicer must be restarted; CLIPLung goes on when you open it again. "
+        "What is not saved will be lost. Restart now?"
+    )
 
 
 def _pythonVersion() -> str:

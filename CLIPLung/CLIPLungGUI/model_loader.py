@@ -64,18 +64,25 @@ class ModelLoader:
                 names=", ".join(missing)
             )
             if installer.wantsResume() and installer.hasTorchExtension():
+                # Once only: what fails now would fail each time the module is opened.
+                installer.forgetResume()
                 self.onInstall(ask=False)
         self.onChange()
 
     def onInstall(self, *_arguments: Any, ask: bool = True) -> None:
         """The install button."""
         try:
-            installer.install(self.requirementsFile, ask)
+            installer.install(self.requirementsFile, self._tell, ask)
         except installer.NotInstalledError as error:
             self.problem = str(error)
             self.onChange()
             return
         self.prepare()
+
+    def _tell(self, text: str) -> None:
+        self.problem = text
+        self.onChange()
+        slicer.app.processEvents()
 
     def onSettingChanged(self, *_arguments: Any) -> None:
         """Another device or file: load again. Answers in the scene stay, and say which model they are from."""

@@ -74,7 +74,8 @@ def addTestCT(name: str = "Test CT") -> Any:
 
 def checkWayOfWork(test: unittest.TestCase) -> None:
     """Place, answer, move, rename, refuse, export, save, load, delete; each step as a user would do it."""
-    widget = slicer.modules.cliplung.widgetRepresentation().self()
+    slicer.modules.cliplung.widgetRepresentation()  # makes the widget, unless it is there
+    widget = slicer.modules.CLIPLungWidget
     ct = addTestCT()
     widget.enter()
     try:

@@ -45,7 +45,7 @@ class Application:
     def close(self) -> None:
         """What the application does at its end."""
         if self.widget is not None:
-            self.widget.cleanup()
+            slicer.modules.CLIPLungWidget.cleanup()
             self.widget.parent.setParent(None)
         self.standalone.close()
 
@@ -57,10 +57,8 @@ class Application:
             sys.path.append(str(MODULE_FOLDER))
         module = importlib.import_module("CLIPLung")
         parent = ModuleParent()
-        self.widget = module.CLIPLungWidget(parent)
-        slicer.modules.cliplung = types.SimpleNamespace(
-            widgetRepresentation=lambda: types.SimpleNamespace(self=lambda: self.widget)
-        )
+        slicer.modules.cliplung = types.SimpleNamespace(widgetRepresentation=lambda: parent)
+        self.widget = slicer.modules.CLIPLungWidget = module.CLIPLungWidget(parent)
         self.widget.setup()
         return self.widget
 
@@ -137,6 +135,15 @@ class ScriptedLoadableModuleWidget:
 
     def setup(self):
         """Nothing here: the real one adds the developer's buttons."""
+
+    def onReload(self):
+        """As slicer.util.reloadScriptedModule: the file anew, the old widget cleaned up, a new one in the same parent."""
+        module = importlib.reload(sys.modules["CLIPLung"])
+        for child in self.parent.findChildren(QtWidgets.QWidget):
+            child.hide()
+        self.cleanup()
+        slicer.modules.CLIPLungWidget = module.CLIPLungWidget(self.parent)
+        slicer.modules.CLIPLungWidget.setup()
 
     def resourcePath(self, name):
         return str(MODULE_FOLDER / "Resources" / name)
