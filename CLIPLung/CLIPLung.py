@@ -95,7 +95,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 "Alt+P": self.onTogglePlace,
                 "Alt+Down": self.onNext,
                 "Alt+Up": self.onPrevious,
-                "Alt+H": self.onToggleOverlay,
+                "Alt+O": self.onToggleOverlay,
                 "Alt+Del": self.onDelete,
                 "Alt+Z": self.onUndo,
             }
