@@ -93,6 +93,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.shortcuts = Shortcuts(
             {
                 "Alt+P": self.onTogglePlace,
+                "Esc": self._stopPlacing,
                 "Alt+Down": self.onNext,
                 "Alt+Up": self.onPrevious,
                 "Alt+O": self.onToggleOverlay,
@@ -265,8 +266,12 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         interaction.SetCurrentInteractionMode(interaction.Place)
 
     def _stopPlacing(self) -> None:
+        interaction = self._interactionNode()
         if self._isPlacing():
-            self._interactionNode().SwitchToViewTransformMode()
+            interaction.SwitchToViewTransformMode()
+        if interaction.GetCurrentInteractionMode() != interaction.Place:
+            # Or the next point placed elsewhere in the application would be followed by another.
+            interaction.SetPlaceModePersistence(0)
 
     def _isPlacing(self) -> bool:
         """Whether a click places a point of this module's list."""

@@ -75,8 +75,10 @@ def test_place_button_follows_the_application(widget):
     interaction = slicer.app.applicationLogic().GetInteractionNode()
     widget.ui.placeButton.checked = True
     assert interaction.GetCurrentInteractionMode() == interaction.Place
+    assert interaction.GetPlaceModePersistence() == 1
     interaction.SwitchToViewTransformMode()
     assert not widget.ui.placeButton.checked
+    assert interaction.GetPlaceModePersistence() == 0
 
 
 def test_leaving_the_module_stops_placing(widget):
@@ -326,9 +328,9 @@ def test_keys_work_while_the_module_is_open_and_not_afterwards(widget):
     from CLIPLungGUI.selftest import addTestCT
 
     addTestCT()
-    assert len(widget.shortcuts._shortcuts) == 6
+    assert len(widget.shortcuts._shortcuts) == 7
     keys = {shortcut.key().toString() for shortcut in widget.shortcuts._shortcuts}
-    assert keys == {"Alt+P", "Alt+Down", "Alt+Up", "Alt+O", "Alt+Del", "Alt+Z"}
+    assert keys == {"Alt+P", "Esc", "Alt+Down", "Alt+Up", "Alt+O", "Alt+Del", "Alt+Z"}
     # These open the menus File, Edit, View and Help of the application, and a key with two meanings does nothing.
     assert not keys & {"Alt+F", "Alt+E", "Alt+V", "Alt+H"}
     widget.onTogglePlace()
