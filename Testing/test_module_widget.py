@@ -42,11 +42,15 @@ def test_self_test_passes_with_the_bundled_weights(application):
     assert widget.worker.wait(10, slicer.app.processEvents)
 
 
-def test_self_test_passes_without_torch(application, monkeypatch):
-    application.open_module()
+@pytest.mark.parametrize("is_open", [True, False])
+def test_self_test_passes_without_torch_and_leaves_no_made_up_model(application, monkeypatch, is_open):
+    widget = application.open_module()
+    widget.parent.isEntered = is_open
     installer = importlib.import_module("CLIPLungGUI.installer")
     monkeypatch.setattr(installer, "missingPackages", lambda: ["torch"])
     sys.modules["CLIPLung"].CLIPLungTest().runTest()
+    assert widget.logic.classifier is None
+    assert (widget._parameterNode is not None) == is_open
 
 
 def test_only_ct_is_chosen_and_heat_maps_stay_out_of_the_list(widget):

@@ -87,7 +87,16 @@ def checkWayOfWork(test: unittest.TestCase) -> None:
         _checkSavedScene(test, widget)
         _checkDeleting(test, widget)
     finally:
-        widget.exit()
+        _leave(widget)
+
+
+def _leave(widget: Any) -> None:
+    """As a user would find it: no made-up model may answer for real nodules."""
+    widget.exit()
+    if isinstance(widget.logic.classifier, MadeUpClassifier):
+        widget.logic.classifier = None
+    if widget.parent.isEntered:
+        widget.enter()
 
 
 def _useMadeUpModelWithoutTorch(widget: Any) -> None:
