@@ -61,6 +61,16 @@ class Checkpoint:
     provenance: dict[str, Any]
     sha256: str = ""
 
+    @property
+    def average_cell(self) -> Tensor | None:
+        """(C,) what a cell of the average nodule of the training holds, for Grad-CAM; None where no nodules are known."""
+        import torch
+
+        if self.familiarity is None:
+            return None
+        # The pooled feature begins with the means over the cells; the maxima follow.
+        return torch.from_numpy(self.familiarity.space.mean[: self.network.encoder.channels])
+
 
 def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
     """Write the file at once: a reader never sees half of it."""

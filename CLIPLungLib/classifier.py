@@ -151,7 +151,7 @@ class NoduleClassifier:
         from CLIPLungLib.model.image_encoder import outline_probability
 
         planes, exists = self._inputs(patches)
-        output, heat = answer_with_grad_cam(self._network, planes, exists)
+        output, heat = answer_with_grad_cam(self._network, planes, exists, self.checkpoint.average_cell)
         inside = None
         if output.maps.outline_logits is not None:
             inside = outline_probability(output.maps, len(patches), exists.shape[1]).detach().cpu().numpy()
@@ -246,7 +246,7 @@ def _offset_ras(patch: Patch, offset_mm: np.ndarray) -> np.ndarray:
 def _heat_warnings(heat: np.ndarray) -> tuple[str, ...]:
     if heat.max() >= HEAT_THRESHOLD:
         return ()
-    return ("The heat map is empty: what speaks against suspicion outweighs all that speaks for it.",)
+    return ("The heat map is empty: nothing here looks more suspicious than in the average nodule.",)
 
 
 def read_attributes(

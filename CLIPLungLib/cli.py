@@ -147,6 +147,16 @@ def _reality(options: argparse.Namespace) -> int:
     return _written(options.output, found)
 
 
+def _heatmaps(options: argparse.Namespace) -> int:
+    from CLIPLungLib.lidc.prepare import PreparedViews
+    from CLIPLungLib.lidc.table import read_nodules
+    from CLIPLungLib.training.heat_maps import judge_heat_maps
+
+    views, nodules = PreparedViews.load(options.views), read_nodules(options.lidc)
+    found = judge_heat_maps(options.runs, options.lidc, views, nodules, options.device, _progress("folds"))
+    return _written(options.output, found)
+
+
 def _card(options: argparse.Namespace) -> int:
     import json
 
@@ -154,7 +164,14 @@ def _card(options: argparse.Namespace) -> int:
     from CLIPLungLib.training.tables import write_figures
 
     file = write_model_card(
-        options.results, options.reality, options.runs, options.views, options.lidc, options.output, options.gallery
+        options.results,
+        options.reality,
+        options.heatmaps,
+        options.runs,
+        options.views,
+        options.lidc,
+        options.output,
+        options.gallery,
     )
     print(f"written: {file}")
     if options.readme:
@@ -262,17 +279,20 @@ def _add_training_commands(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
     reality = _command(commands, "reality", _reality, "the same nodules under other conditions, out of fold")
     reality.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
+    heatmaps = _command(commands, "heatmaps", _heatmaps, "whether heat maps lie on the nodule, out of fold")
+    heatmaps.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
     card = _command(commands, "card", _card, "the model card with its plots, from the files of evaluate and reality")
     card.add_argument("--results", type=Path, required=True, help="what 'cliplung evaluate' wrote")
     card.add_argument("--reality", type=Path, help="what 'cliplung reality' wrote")
+    card.add_argument("--heatmaps", type=Path, help="what 'cliplung heatmaps' wrote")
     card.add_argument("--gallery", action="store_true", help="also show failures: pictures of patients' scans")
     card.add_argument("--readme", type=Path, help="also put the main tables between the marks of this README")
     card.add_argument("--output", type=Path, required=True, help="folder for model_card.md")
-    for command in (evaluate, reality, card):
+    for command in (evaluate, reality, heatmaps, card):
         command.add_argument(
             "--runs", type=Path, required=True, help="folder of the cross-validations, one of them 'shipped'"
         )
-    for command in (train, crossvalidate, evaluate, reality, card):
+    for command in (train, crossvalidate, evaluate, reality, heatmaps, card):
         command.add_argument("--lidc", type=Path, required=True, help="folder with nodules.csv")
         command.add_argument("--views", type=Path, required=True, help="what 'cliplung lidc prepare' wrote")
         _add_device(command)

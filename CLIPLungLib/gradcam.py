@@ -1,4 +1,8 @@
-"""Volumetric Grad-CAM (Selvaraju et al., ICCV 2017): where in the patch the network found what makes it suspicious."""
+"""Volumetric Grad-CAM (Selvaraju et al., ICCV 2017): where in the patch the network found what makes it suspicious.
+
+Grad-CAM as published compares with a network that sees nothing. Ours rates nothing at all as more suspicious than most nodules, so
+that a nodule a reader doubts had an empty map; compared with the average nodule instead, the map shows what sets this one apart.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,16 @@ from CLIPLungLib.model.image_encoder import FeatureMaps
 from CLIPLungLib.model.network import CLIPLungNetwork, NetworkOutput
 
 
-def answer_with_grad_cam(network: CLIPLungNetwork, planes: Tensor, exists: Tensor) -> tuple[NetworkOutput, Tensor]:
+def answer_with_grad_cam(
+    network: CLIPLungNetwork, planes: Tensor, exists: Tensor, reference: Tensor | None = None
+) -> tuple[NetworkOutput, Tensor]:
     """The network's answer and its heat maps in one pass; gradients stop at the last maps, so the maps cost almost nothing.
 
     Args:
         network: in evaluation mode; its parameters may be frozen and are left as they are.
         planes: (B, Z, H, W) grey values.
         exists: (B, Z) bool.
+        reference: (C,) what a cell of the average nodule holds, per unit of the gate; nothing when not given.
 
     Returns:
         The answer, and (B, Z, H, W) heat maps in 0..1: 1 is the patch's strongest relevance, be it for suspicion or against it.
@@ -29,17 +36,21 @@ def answer_with_grad_cam(network: CLIPLungNetwork, planes: Tensor, exists: Tenso
         leaf = replace(maps, maps=maps.maps.detach().requires_grad_(True))
         output = network.read(leaf, len(planes))
         (gradient,) = torch.autograd.grad(output.suspicion.sum(), leaf.maps)
-    relevance = _relevance(maps, gradient, len(planes))
+    relevance = _relevance(maps, gradient, len(planes), reference)
     return output, _heat(relevance, maps, exists, planes.shape)
 
 
-def _relevance(maps: FeatureMaps, gradient: Tensor, patches: int) -> Tensor:
-    """(N, h, w) = sum_c alpha_c A_c, alpha being the mean gradient of a channel over all cells of the patch."""
+def _relevance(maps: FeatureMaps, gradient: Tensor, patches: int, reference: Tensor | None) -> Tensor:
+    """(N, h, w) = sum_c alpha_c (A_c - gate reference_c), alpha being the mean gradient of a channel over all cells of the patch."""
     cells = gradient.shape[2] * gradient.shape[3]
     sums = gradient.new_zeros(patches, gradient.shape[1]).index_add(0, maps.patch_of_map, gradient.sum(dim=(2, 3)))
     counts = torch.bincount(maps.patch_of_map, minlength=patches).unsqueeze(1) * cells
     alpha = (sums / counts)[maps.patch_of_map]  # (N, C)
-    return (alpha[:, :, None, None] * maps.maps).sum(dim=1)
+    relevance = (alpha[:, :, None, None] * maps.maps).sum(dim=1)
+    if reference is not None:
+        # Under the gate, as the maps are: where there is no nodule, there is nothing to compare.
+        relevance = relevance - maps.weight * (alpha @ reference.to(alpha))[:, None, None]
+    return relevance
 
 
 def _heat(relevance: Tensor, maps: FeatureMaps, exists: Tensor, shape: torch.Size) -> Tensor:

@@ -114,4 +114,7 @@ def answerText(row: NoduleRow) -> str:
     if row.probability is None:
         return _("not analyzed")
     text = f"{row.probability:.0%}"
-    return _("{probability} (moved)").format(probability=text) if row.state == MOVED else text
+    if row.state == MOVED:
+        return _("{probability} (moved)").format(probability=text)
+    # The warnings themselves are in the tooltip, and in the answer of the selected row.
+    return f"{text} (!)" if row.reason else text

@@ -36,7 +36,8 @@ COMMANDS = (
     "cliplung crossvalidate --config CLIPLungLib/training/configs/VARIANT.json --lidc LIDC --views views.npz --output runs/VARIANT",
     "cliplung evaluate --lidc LIDC --views views.npz --runs runs --output results.json",
     "cliplung reality --lidc LIDC --views views.npz --runs runs --output reality.json",
-    "cliplung card --lidc LIDC --views views.npz --runs runs --results results.json --reality reality.json --output card",
+    "cliplung heatmaps --lidc LIDC --views views.npz --runs runs --output heatmaps.json",
+    "cliplung card --lidc LIDC --views views.npz --runs runs --results results.json --reality reality.json --heatmaps heatmaps.json --output card",
 )
 
 

@@ -92,7 +92,7 @@ def _views(folder: Path, nodules: list[LidcNodule], spec: PatchSpec) -> Iterator
     with np.load(folder / "slices.npz", allow_pickle=False) as arrays:
         slices = arrays["hu"]
     for nodule in nodules:
-        outline = _outline_volume(folder, nodule)
+        outline = outline_volume(folder, nodule)
         views = []
         for kind in (kind for kind in IMAGE_KINDS if kind in nodule.images):
             ct = read_ct(folder / nodule.images[kind])
@@ -155,7 +155,8 @@ def _has_outline(nodule: LidcNodule, kind: str) -> bool:
     return kind != "slice" and "mask" in nodule.images and nodule.point_ras is not None
 
 
-def _outline_volume(folder: Path, nodule: LidcNodule) -> CTVolume | None:
+def outline_volume(folder: Path, nodule: LidcNodule) -> CTVolume | None:
+    """The readers' outline as a volume of 0 and 1; None where there is none at hand."""
     if "mask" not in nodule.images or nodule.point_ras is None:
         return None
     mask = read_ct(folder / nodule.images["mask"])

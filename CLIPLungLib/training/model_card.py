@@ -1,4 +1,4 @@
-"""From the files of `cliplung evaluate` and `cliplung reality` and the shipped answers to the model card."""
+"""From the files of `cliplung evaluate`, `reality` and `heatmaps` and the shipped answers to the model card."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from CLIPLungLib.card.card import Answers, checkpoint_facts, write_card
 from CLIPLungLib.card.dots import Estimate, Row
 from CLIPLungLib.card.gallery import worst_cases
+from CLIPLungLib.card.heat_maps import heat_map_table
 from CLIPLungLib.checkpoint import load_checkpoint
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.lidc.prepare import VIEW_KINDS, PreparedViews
@@ -27,6 +28,7 @@ from CLIPLungLib.training.tables import AUC_MEAN, all_tables
 def write_model_card(
     results_file: Path,
     reality_file: Path | None,
+    heat_maps_file: Path | None,
     runs: Path,
     views_file: Path,
     lidc_folder: Path,
@@ -40,6 +42,9 @@ def write_model_card(
     """
     results = _read(results_file)
     reality = _read(reality_file) if reality_file else None
+    tables = all_tables(results)
+    if heat_maps_file:
+        tables["Heat maps of the shipped model, volumes"] = heat_map_table(_read(heat_maps_file))
     views, nodules = PreparedViews.load(views_file), read_nodules(lidc_folder)
     everything = join_predictions(
         [Predictions.load(runs / SHIPPED / f"fold{fold}" / ANSWERS_NAME) for fold in results["folds"]]
@@ -68,7 +73,7 @@ def write_model_card(
         results,
         checkpoint_facts(load_checkpoint()),
         answers,
-        all_tables(results),
+        tables,
         output,
         [_sign(volumes, name) for name in SIGN_NAMES],
         reality,
@@ -90,5 +95,5 @@ def _read(file: Path) -> dict[str, Any]:
         return json.loads(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{file} cannot be read: {error}. Write it with 'cliplung evaluate' or 'cliplung reality'."
+            f"{file} cannot be read: {error}. Write it with 'cliplung evaluate', 'reality' or 'heatmaps'."
         ) from error
