@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -135,3 +137,11 @@ def test_bundled_checkpoint_is_small_and_says_where_it_comes_from():
     assert "LIDC-IDRI" in checkpoint.provenance["trained_on"]
     assert "10.7937/K9/TCIA.2015.LO9QL9SX" in checkpoint.provenance["data"]
     assert checkpoint.provenance["use"] == "Research use only."
+
+
+def test_average_cell_is_the_mean_of_the_known_nodules(tiny_checkpoint_file):
+    checkpoint = load_checkpoint(tiny_checkpoint_file)
+    mean = np.arange(512, dtype=np.float32)
+    known = replace(checkpoint.familiarity, space=replace(checkpoint.familiarity.space, mean=mean))
+    assert replace(checkpoint, familiarity=known).average_cell.tolist() == list(range(256))
+    assert replace(checkpoint, familiarity=None).average_cell is None

@@ -182,6 +182,20 @@ def test_grad_cam_of_an_empty_patch_is_zero_not_nan():
     assert heat.abs().sum() == 0
 
 
+def test_grad_cam_against_the_average_nodule_shows_what_exceeds_it():
+    planes, exists = torch.full((1, 1, 32, 32), 0.4), torch.ones(1, 1, dtype=torch.bool)
+    planes[0, 0, 8:12, 20:24] = 1.0
+    _, alone = answer_with_grad_cam(_MeanReader(), planes, exists)
+    _, compared = answer_with_grad_cam(_MeanReader(), planes, exists, torch.tensor([0.4]))
+    assert alone[0, 0, 30, 2] == pytest.approx(0.4, abs=0.05)
+    assert compared[0, 0, 30, 2] == pytest.approx(0.0, abs=1e-6)
+    assert compared[0, 0, 10, 22] == pytest.approx(1.0, abs=0.05)
+    # Less than the average of what speaks against suspicion speaks for it.
+    _, lacking = answer_with_grad_cam(_MeanReader(-3.0), planes, exists, torch.tensor([1.0]))
+    assert lacking[0, 0, 30, 2] == pytest.approx(1.0, abs=0.05)
+    assert lacking[0, 0, 10, 22] < 0.2
+
+
 def test_what_speaks_against_suspicion_is_no_heat():
     planes = torch.rand(1, 3, 32, 32)
     _, heat = answer_with_grad_cam(_MeanReader(-3.0), planes, torch.ones(1, 3, dtype=torch.bool))
