@@ -97,8 +97,9 @@ def done(tmp_path_factory) -> Path:
         ["crossvalidate", *data, "--config", str(plain), "--output", str(runs / "cross_entropy")],
         ["evaluate", *data, "--runs", str(runs), "--output", results],
         ["reality", *data, "--runs", str(runs), "--output", reality],
+        ["heatmaps", *data, "--runs", str(runs), "--output", str(root / "heatmaps.json")],
         ["card", *data, "--runs", str(runs), "--results", results, "--reality", reality, "--gallery"]
-        + ["--output", str(root / "card")],
+        + ["--heatmaps", str(root / "heatmaps.json"), "--output", str(root / "card")],
     ):
         assert main(command) == 0, command
     return root
@@ -138,12 +139,20 @@ def test_reality_compares_the_same_nodules(done):
     assert "in true context, noise of 25 HU" in reality
 
 
+def test_every_outlined_nodule_has_a_judged_heat_map(done):
+    found = json.loads((done / "heatmaps.json").read_text(encoding="utf-8"))
+    assert found["all"]["n"] == sum(figures["n"] for band, figures in found.items() if band != "all") == NODULES
+    value, low, high = found["all"]["blob_density"]
+    assert low <= value <= high
+
+
 def test_card_shows_tables_plots_and_failures(done):
     card = (done / "card" / "model_card.md").read_text(encoding="utf-8")
     for told in (
         "size only: readers' diameter",
         "ours, cross entropy alone (1 epochs)",
         "true context instead of volumes",
+        "Heat maps of the shipped model, volumes",
     ):
         assert told in card
     assert {file.stem for file in (done / "card" / "model_card").glob("*.png")} >= {"reliability", "roc", "reality"}

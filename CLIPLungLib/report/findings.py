@@ -24,7 +24,8 @@ def draw_verdict(sheet: Sheet, result: NoduleResult, x: float, y: float, width: 
     left, right = x + PADDING, x + width - PADDING
     color = palette.CLASS_COLORS[result.predicted_class]
     sheet.text(left, y + 0.26, "Malignancy probability", 9, palette.MUTED)
-    sheet.text(right, y + 0.26, _class_caption(result), 9, palette.MUTED, align="right")
+    sheet.text(right, y + 0.26, "Class", 9, palette.MUTED, align="right")
+    sheet.text(right, y + 0.48, _not_excluded(result), 8, palette.FAINT, align="right")
     sheet.text(left, y + 0.79, percent(result.malignancy_probability), 36, palette.TEXT, bold=True)
     sheet.text(right, y + 0.79, result.predicted_class, 15, color, align="right", bold=True)
     _draw_gauge(sheet, result.malignancy_probability, color, left, y + 0.95, right - left)
@@ -42,9 +43,9 @@ def diameter_text(result: NoduleResult) -> str:
     return f"{result.diameter_mm:.1f} mm ({low:.1f} to {high:.1f}), {result.measurement.volume_mm3:.0f} mm\u00b3"
 
 
-def _class_caption(result: NoduleResult) -> str:
+def _not_excluded(result: NoduleResult) -> str:
     others = [name for name in result.class_set if name != result.predicted_class]
-    return f"Class (not excluded: {', '.join(others)})" if others else "Class"
+    return f"not excluded: {', '.join(others)}" if others else ""
 
 
 def _draw_gauge(sheet: Sheet, probability: float, color: str, x: float, y: float, width: float) -> None:
