@@ -343,7 +343,21 @@ def test_keys_work_while_the_module_is_open_and_not_afterwards(widget):
     assert widget.shortcuts._shortcuts == []
 
 
-def test_reload_replaces_the_widget_and_the_old_one_stays_silent(widget, tiny_checkpoint_file):
+@pytest.fixture
+def library_kept():
+    """A reload reads the library anew; the other tests go on with the one they have imported."""
+
+    def own() -> dict:
+        return {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "CLIPLungLib"}
+
+    before = own()
+    yield
+    for name in own():
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+def test_reload_replaces_the_widget_and_the_old_one_stays_silent(library_kept, widget):
     from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
 
     addTestCT()
