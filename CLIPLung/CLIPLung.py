@@ -72,10 +72,12 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self) -> None:
         """Build the panel."""
         ScriptedLoadableModuleWidget.setup(self)
+        from CLIPLungGUI.analyses import Analyses
         from CLIPLungGUI.answer_panel import AnswerPanel
         from CLIPLungGUI.export_buttons import ExportButtons
         from CLIPLungGUI.model_loader import ModelLoader
         from CLIPLungGUI.nodule_list import NoduleList
+        from CLIPLungGUI.placing import PlaceMode
         from CLIPLungGUI.shortcuts import Shortcuts
         from CLIPLungGUI.undo import PointHistory
         from CLIPLungGUI.worker import BackgroundWorker, qtTimer
@@ -89,11 +91,13 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.worker = BackgroundWorker(qtTimer, self._showProgress)
         requirements = self.resourcePath("requirements.txt")
         self.model = ModelLoader(self.ui, self.worker, requirements, self._onModel, self._showProgress)
+        self.analyses = Analyses(self.logic, self.worker, self._inputs, self._onStored, self.refresh)
+        self.placing = PlaceMode(self.ui.placeButton, lambda: self._points, self._makePoints)
         self.exports = ExportButtons(self.ui, self.logic, lambda: (self._points, self.nodules.selectedPointID()))
         self.shortcuts = Shortcuts(
             {
-                "Alt+P": self.onTogglePlace,
-                "Esc": self._stopPlacing,
+                "Alt+P": self.placing.toggle,
+                "Esc": self.placing.stop,
                 "Alt+Down": self.onNext,
                 "Alt+Up": self.onPrevious,
                 "Alt+O": self.onToggleOverlay,
@@ -129,7 +133,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Another module has been opened."""
         if not self._isReady:
             return
-        self._stopPlacing()
+        self.placing.stop()
         self.shortcuts.stop()
         self.setParameterNode(None)
 
@@ -150,7 +154,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.NodeAddedEvent, self.onNodeAdded)
         self.addObserver(scene, scene.NodeRemovedEvent, self.onNodeRemoved)
         changed = slicer.vtkMRMLInteractionNode.InteractionModeChangedEvent
-        self.addObserver(self._interactionNode(), changed, self._showPlaceMode)
+        self.addObserver(self.placing.interactionNode(), changed, self.placing.show)
 
     def onSceneStartClose(self, *_arguments: Any) -> None:
         """Nothing may hold nodes that are about to go."""
@@ -218,6 +222,10 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # Points
 
+    def _makePoints(self) -> slicer.vtkMRMLMarkupsFiducialNode:
+        self._parameterNode.points = self.logic.makePoints()
+        return self._parameterNode.points
+
     def _pointEvents(self) -> list[tuple[int, Callable]]:
         markups = slicer.vtkMRMLMarkupsNode
         return [
@@ -241,7 +249,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """A point was placed, taken back or removed: ask for what is missing, forget what is gone."""
         self.history.note(self._points)
         self.logic.removeOrphans()
-        newest = self._askFor(NEW)
+        newest = self.analyses.askFor(self._rows(), NEW)
         self.refresh()
         if newest:
             self.selectNodule(newest)
@@ -249,103 +257,24 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onPointDropped(self, *_arguments: Any) -> None:
         """The mouse was released after dragging: answer again for what has moved."""
         self.history.note(self._points)
-        self._askFor(MOVED, FAILED)
+        self.analyses.askFor(self._rows(), MOVED, FAILED)
         self.refresh()
-
-    def onPlace(self, checked: bool) -> None:
-        """The place button."""
-        if not checked:
-            self._stopPlacing()
-            return
-        if self._parameterNode.points is None:
-            self._parameterNode.points = self.logic.makePoints()
-        selection, interaction = slicer.app.applicationLogic().GetSelectionNode(), self._interactionNode()
-        selection.SetReferenceActivePlaceNodeClassName("vtkMRMLMarkupsFiducialNode")
-        selection.SetActivePlaceNodeID(self._parameterNode.points.GetID())
-        interaction.SetPlaceModePersistence(1)
-        interaction.SetCurrentInteractionMode(interaction.Place)
-
-    def _stopPlacing(self) -> None:
-        interaction = self._interactionNode()
-        if self._isPlacing():
-            interaction.SwitchToViewTransformMode()
-        if interaction.GetCurrentInteractionMode() != interaction.Place:
-            # Or the next point placed elsewhere in the application would be followed by another.
-            interaction.SetPlaceModePersistence(0)
-
-    def _isPlacing(self) -> bool:
-        """Whether a click places a point of this module's list."""
-        interaction, selection = self._interactionNode(), slicer.app.applicationLogic().GetSelectionNode()
-        isOwn = self._points is not None and selection.GetActivePlaceNodeID() == self._points.GetID()
-        return isOwn and interaction.GetCurrentInteractionMode() == interaction.Place
-
-    def _showPlaceMode(self, *_arguments: Any) -> None:
-        self.ui.placeButton.checked = self._isPlacing()
-
-    @staticmethod
-    def _interactionNode() -> slicer.vtkMRMLInteractionNode:
-        return slicer.app.applicationLogic().GetInteractionNode()
 
     # Analysis
 
     def _onModel(self, classifier: Any) -> None:
         self.logic.classifier = classifier
-        self._askFor(NEW)
+        self.analyses.askFor(self._rows(), NEW)
         self.refresh()
 
-    def analyze(self, pointID: str) -> None:
-        """Ask for the answer for a point, in the background."""
-        if self._parameterNode is None or self._parameterNode.ct is None or self.logic.classifier is None:
-            return
-        points, ct = self._points, self._parameterNode.ct
-        key = self.logic.key(points, pointID)
-        self.logic.failures.pop(key, None)
-        try:
-            work = self.logic.job(ct, points, pointID)
-        except Exception as error:
-            self._onRefused(key, error)
-            return
-        ids = points.GetID(), ct.GetID()
-        self.worker.submit(
-            key,
-            work,
-            lambda result: self._onAnswer(*ids, pointID, result),
-            lambda error: self._onRefused(key, error),
-        )
+    def _inputs(self) -> tuple[Any, Any]:
+        return (self._parameterNode.ct, self._points) if self._parameterNode else (None, None)
 
-    def _askFor(self, *states: str) -> str:
-        """Ask for every point in one of these states; returns the last of them."""
-        asked = ""
-        for row in self._rows():
-            if row.state in states:
-                self.analyze(row.pointID)
-                asked = row.pointID
-        return asked
-
-    def _onAnswer(self, pointsID: str, ctID: str, pointID: str, result: Any) -> None:
-        points, ct = slicer.mrmlScene.GetNodeByID(pointsID), slicer.mrmlScene.GetNodeByID(ctID)
-        if points is None or ct is None or not self.logic.hasPoint(points, pointID):
-            return  # gone meanwhile
-        try:
-            self.logic.store(ct, points, pointID, result)
-        except Exception as error:
-            self._onRefused(self.logic.key(points, pointID), error)
-            return
+    def _onStored(self, points: slicer.vtkMRMLMarkupsFiducialNode, pointID: str) -> None:
         self._hideHeatMaps()
         self.refresh()
         if points is self._points and self.nodules.selectedPointID() in ("", pointID):
             self.selectNodule(pointID)
-
-    def _onRefused(self, key: str, error: Exception) -> None:
-        self.logic.failures[key] = self.logic.reason(error)
-        self.refresh()
-
-    def onCancel(self, *_arguments: Any) -> None:
-        """Forget the nodules that wait; they can be asked for again."""
-        for key in self.worker.keys - {"model"}:
-            self.logic.failures[key] = _("Cancelled. Press 'Analyze again' to ask for the answer.")
-            self.worker.cancel(key)
-        self.refresh()
 
     # Showing
 
@@ -417,17 +346,20 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # Buttons and keys
 
     def _connectButtons(self) -> None:
-        self.ui.placeButton.connect("toggled(bool)", self.onPlace)
         self.ui.noduleTable.connect("itemSelectionChanged()", self.onNoduleSelected)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
         self.ui.analyzeButton.connect("clicked(bool)", self.onAnalyzeAgain)
         self.ui.undoButton.connect("clicked(bool)", self.onUndo)
         self.ui.deleteButton.connect("clicked(bool)", self.onDelete)
 
+    def onCancel(self, *_arguments: Any) -> None:
+        """Forget the nodules that wait."""
+        self.analyses.cancel()
+
     def onAnalyzeAgain(self, *_arguments: Any) -> None:
         """Ask again for the selected nodule."""
         if self.nodules.selectedPointID():
-            self.analyze(self.nodules.selectedPointID())
+            self.analyses.ask(self.nodules.selectedPointID())
             self.refresh()
 
     def onDelete(self, *_arguments: Any) -> None:
@@ -441,7 +373,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._points is None:
             return
         back = self.history.undo(self._points)
-        self._askFor(NEW, MOVED)
+        self.analyses.askFor(self._rows(), NEW, MOVED)
         self.refresh()
         if back:
             self.selectNodule(back)
@@ -457,11 +389,6 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onToggleOverlay(self) -> None:
         """Show or hide the heat map."""
         self.ui.overlayCheck.checked = not self.ui.overlayCheck.checked
-
-    def onTogglePlace(self) -> None:
-        """Start or stop placing."""
-        if self.ui.placeButton.enabled:
-            self.ui.placeButton.checked = not self.ui.placeButton.checked
 
     def _step(self, step: int) -> None:
         pointID = self.nodules.neighbour(step)

@@ -24,6 +24,7 @@ RECEIVERS = {
     "shortcut": "qt.QShortcut",
     "combo": "qt.QComboBox",
     "bar": "qt.QProgressBar",
+    "button": "qt.QPushButton",
     "item": "qt.QTableWidgetItem",
     "degree": "qt.QTableWidgetItem",
 }

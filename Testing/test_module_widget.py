@@ -337,7 +337,7 @@ def test_keys_work_while_the_module_is_open_and_not_afterwards(widget):
     assert keys == {"Alt+P", "Esc", "Alt+Down", "Alt+Up", "Alt+O", "Alt+Del", "Alt+Z"}
     # These open the menus File, Edit, View and Help of the application, and a key with two meanings does nothing.
     assert not keys & {"Alt+F", "Alt+E", "Alt+V", "Alt+H"}
-    widget.onTogglePlace()
+    widget.placing.toggle()
     assert widget.ui.placeButton.checked
     widget.exit()
     assert widget.shortcuts._shortcuts == []
