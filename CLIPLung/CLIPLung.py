@@ -200,15 +200,22 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if parameterNode is not None:
             self._guiTag = parameterNode.connectGui(self.ui)
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterModified)
-        self.onParameterModified()
+        self._followPoints()
+        # The nodule that was selected, without touching the views: a loaded scene has brought its own layers.
+        self.nodules.fill(self._rows())
+        self.nodules.select(parameterNode.selected if parameterNode is not None else "")
+        self.refresh()
 
     def onParameterModified(self, *_arguments: Any) -> None:
         """The user, a script or a loaded scene changed something."""
+        self._followPoints()
+        self.refresh()
+        self.showOverlay()
+
+    def _followPoints(self) -> None:
         points = self._parameterNode.points if self._parameterNode else None
         if points is not self._points:
             self._observePoints(points)
-        self.refresh()
-        self.showOverlay()
 
     def _pickOnlyCT(self) -> None:
         if self._parameterNode is None or self._parameterNode.ct is not None:
@@ -331,6 +338,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """A row of the table was selected."""
         pointID = self.nodules.selectedPointID()
         if pointID and self._points is not None:
+            self._parameterNode.selected = pointID
             self.logic.jumpTo(self._points, pointID)
             self.showOverlay()
         self.refresh()

@@ -198,6 +198,23 @@ def test_heat_maps_of_a_loaded_scene_stay_out_of_the_list_of_cts(widget, tmp_pat
     assert widget.ui.ctSelector.nodeCount() == 1
 
 
+def test_selected_nodule_is_selected_again_and_the_views_are_left_alone(widget):
+    from CLIPLungGUI.selftest import LARGE_RAS, SMALL_RAS, addTestCT
+
+    addTestCT()
+    first = place(widget, LARGE_RAS, "one")
+    place(widget, SMALL_RAS, "two")
+    widget.selectNodule(first)
+    widget.exit()
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    for composite in composites:
+        composite.SetForegroundVolumeID(None)
+    widget.enter()
+    assert widget.nodules.selectedPointID() == first
+    assert "one" in widget.ui.answerLabel.text
+    assert {composite.GetForegroundVolumeID() for composite in composites} == {None}
+
+
 def test_exports_are_written_and_refusals_shown(widget, application, tmp_path):
     from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
 

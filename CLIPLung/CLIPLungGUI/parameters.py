@@ -12,11 +12,13 @@ class CLIPLungParameterNode:
 
     ct - the chest CT.
     points - one control point per nodule.
+    selected - ID of the selected one.
     showOverlay, opacity, threshold, showLegend - how the heat map is drawn.
     """
 
     ct: vtkMRMLScalarVolumeNode
     points: vtkMRMLMarkupsFiducialNode
+    selected: str = ""
     showOverlay: bool = True
     opacity: Annotated[float, WithinRange(0, 1)] = 0.5
     threshold: Annotated[float, WithinRange(0, 1)] = 0.1

@@ -173,6 +173,7 @@ def _checkExport(test: unittest.TestCase, widget: Any) -> None:
 
 def _checkSavedScene(test: unittest.TestCase, widget: Any) -> None:
     before = [(row.label, row.probability) for row in _rows(widget)]
+    widget.selectNodule(_rows(widget)[0].pointID)
     classifier = widget.logic.classifier
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder, "scene.mrb"))
@@ -185,7 +186,6 @@ def _checkSavedScene(test: unittest.TestCase, widget: Any) -> None:
         widget.initializeParameterNode()
         test.assertEqual([(row.label, row.probability) for row in _rows(widget)], before)
         test.assertTrue(all(row.state == "done" for row in _rows(widget)))
-        widget.selectNodule(_rows(widget)[0].pointID)
         test.assertIn(before[0][0], widget.ui.answerLabel.text)
     widget.logic.classifier = classifier
 
