@@ -182,8 +182,9 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode is None or slicer.mrmlScene.IsBatchProcessing():
             return
         self.logic.removeOrphans()
-        # The CT or the list of points may be what went.
-        self.onParameterModified()
+        # The list of points may be what went.
+        self._followPoints()
+        self.refresh()
 
     def initializeParameterNode(self) -> None:
         """Connect the panel with the scene."""

@@ -215,6 +215,21 @@ def test_selected_nodule_is_selected_again_and_the_views_are_left_alone(widget):
     assert {composite.GetForegroundVolumeID() for composite in composites} == {None}
 
 
+def test_removing_something_else_leaves_the_views_alone(widget):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    addTestCT()
+    place(widget, LARGE_RAS, "one")
+    other = addTestCT("other")
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    for composite in composites:
+        composite.SetForegroundVolumeID(None)
+    slicer.mrmlScene.RemoveNode(other)
+    assert {composite.GetForegroundVolumeID() for composite in composites} == {None}
+    slicer.mrmlScene.RemoveNode(widget._points)
+    assert widget.ui.noduleTable.rowCount == 0
+
+
 def test_exports_are_written_and_refusals_shown(widget, application, tmp_path):
     from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
 
