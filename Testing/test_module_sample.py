@@ -21,17 +21,21 @@ def test_sample_is_registered_with_a_thumbnail_and_draws_a_chest_with_nodules(ap
     import CLIPLungGUI.sample_data as sample
 
     sources = []
+
+    def register(**source):
+        # The application raises at its start for anything else than lists of one length.
+        assert len({len(source[name]) for name in ("uris", "fileNames", "nodeNames")}) == 1
+        sources.append(source)
+
     module = types.ModuleType("SampleData")
-    module.SampleDataLogic = types.SimpleNamespace(
-        registerCustomSampleDataSource=lambda **source: sources.append(source)
-    )
+    module.SampleDataLogic = types.SimpleNamespace(registerCustomSampleDataSource=register)
     monkeypatch.setitem(sys.modules, "SampleData", module)
     sample.registerSampleData()
     source = sources[0]
     assert Path(source["thumbnailFileName"]).is_file()
-    assert source["uris"] is None  # nothing is downloaded
+    assert source["uris"] == []  # nothing is downloaded
     node = source["customDownloader"](source)[0]
-    assert node.GetName() == source["nodeNames"]
+    assert node.GetName() == sample.NODE_NAME
     for center_ras, radius_mm in sample.NODULES:
         ras_to_ijk = np.linalg.inv(ijk_to_ras(node))
         i, j, k = np.round(ras_to_ijk @ [*center_ras, 1.0])[:3].astype(int)

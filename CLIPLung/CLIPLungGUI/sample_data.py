@@ -26,9 +26,10 @@ def registerSampleData() -> None:
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category=CATEGORY,
         sampleName=SAMPLE_NAME,
-        uris=None,
-        fileNames=None,
-        nodeNames=NODE_NAME,
+        # Empty lists, as SampleDataSource compares their lengths: there are no files.
+        uris=[],
+        fileNames=[],
+        nodeNames=[],
         thumbnailFileName=str(icon),
         customDownloader=addSyntheticChest,
     )
