@@ -208,7 +208,9 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.refresh()
 
     def onParameterModified(self, *_arguments: Any) -> None:
-        """The user, a script or a loaded scene changed something."""
+        """The user or a script changed something. What a scene brings is taken over when all of it is there."""
+        if slicer.mrmlScene.IsImporting():
+            return
         self._followPoints()
         self.refresh()
         self.showOverlay()

@@ -230,6 +230,20 @@ def test_removing_something_else_leaves_the_views_alone(widget):
     assert widget.ui.noduleTable.rowCount == 0
 
 
+def test_scene_added_to_an_open_one_is_shown_with_its_answers(widget, tmp_path):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    addTestCT()
+    place(widget, LARGE_RAS, "saved")
+    file = tmp_path / "scene.mrb"
+    assert slicer.util.saveScene(str(file))
+    widget._points.SetNthControlPointLabel(0, "open")
+    widget.parent.isEntered = True
+    slicer.mrmlScene.ReadFromMRB(str(file), False)
+    assert [(row.label, row.state) for row in widget._rows()] == [("saved", "done")]
+    assert "saved" in widget.ui.answerLabel.text
+
+
 def test_exports_are_written_and_refusals_shown(widget, application, tmp_path):
     from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
 
