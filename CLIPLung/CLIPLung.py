@@ -116,7 +116,6 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.worker.shutdown(SHUTDOWN_S)
             self.shortcuts.stop()
             self.setParameterNode(None)
-        # After a reload the application goes on to call enter and exit of this widget, not of the new one.
         self._isReady = False
         self.removeObservers()
 
@@ -138,7 +137,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(None)
 
     def onReload(self) -> None:
-        """The library and the panel's pieces too are read anew."""
+        """The library and the panel's pieces too are read anew; the new panel, which is open already, is entered."""
         for name in [n for n in sys.modules if n.partition(".")[0] in ("CLIPLungLib", "CLIPLungGUI")]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)

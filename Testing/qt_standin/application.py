@@ -57,7 +57,8 @@ class Application:
             sys.path.append(str(MODULE_FOLDER))
         module = importlib.import_module("CLIPLung")
         parent = ModuleParent()
-        slicer.modules.cliplung = types.SimpleNamespace(widgetRepresentation=lambda: parent)
+        path = str(MODULE_FOLDER / "CLIPLung.py")
+        slicer.modules.cliplung = types.SimpleNamespace(path=path, widgetRepresentation=lambda: parent)
         self.widget = slicer.modules.CLIPLungWidget = module.CLIPLungWidget(parent)
         self.widget.setup()
         return self.widget
@@ -118,6 +119,11 @@ class ModuleParent(QtWidgets.QWidget):
         QtWidgets.QVBoxLayout(self)
         self.isEntered = False
 
+    def reload(self) -> None:
+        """A new widget from the module as it is imported now; the old one has been cleaned up."""
+        slicer.modules.CLIPLungWidget = sys.modules["CLIPLung"].CLIPLungWidget(self)
+        slicer.modules.CLIPLungWidget.setup()
+
 
 class ScriptedLoadableModule:
     """Holds the module's description."""
@@ -137,13 +143,8 @@ class ScriptedLoadableModuleWidget:
         """Nothing here: the real one adds the developer's buttons."""
 
     def onReload(self):
-        """As slicer.util.reloadScriptedModule: the file anew, the old widget cleaned up, a new one in the same parent."""
-        module = importlib.reload(sys.modules["CLIPLung"])
-        for child in self.parent.findChildren(QtWidgets.QWidget):
-            child.hide()
-        self.cleanup()
-        slicer.modules.CLIPLungWidget = module.CLIPLungWidget(self.parent)
-        slicer.modules.CLIPLungWidget.setup()
+        """By slicer.util, which is the real one."""
+        slicer.util.reloadScriptedModule("CLIPLung")
 
     def resourcePath(self, name):
         return str(MODULE_FOLDER / "Resources" / name)
