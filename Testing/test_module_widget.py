@@ -157,6 +157,18 @@ def test_cancelled_nodules_say_how_to_go_on(widget):
     assert widget.logic.rows(points, set())[0].state == "done"
 
 
+def test_classes_that_cannot_be_excluded_are_named_beside_the_likeliest(application):
+    from dataclasses import replace
+
+    from CLIPLungGUI.answer_panel import detailText
+
+    result = slicer_host.fake_result()
+    assert result.predicted_class == "malignant"
+    alone, doubtful = (replace(result, class_set=names) for names in (("malignant",), ("unsure", "malignant")))
+    assert detailText(alone).splitlines()[0] == "Looks malignant"
+    assert detailText(doubtful).splitlines()[0] == "Looks malignant; not excluded: unsure"
+
+
 def test_hidden_overlay_and_threshold_reach_the_views(widget):
     from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
 

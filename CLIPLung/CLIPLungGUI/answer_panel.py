@@ -72,9 +72,9 @@ def barShare(attribute: AttributeResult) -> float:
 
 def detailText(result: NoduleResult) -> str:
     """Class with its uncertainty, and the size with its interval."""
-    lines = [
-        _("Looks {name}; not excluded: {names}").format(name=result.predicted_class, names=", ".join(result.class_set))
-    ]
+    others = [name for name in result.class_set if name != result.predicted_class]
+    looks = _("Looks {name}; not excluded: {names}") if others else _("Looks {name}")
+    lines = [looks.format(name=result.predicted_class, names=", ".join(others))]
     if result.measurement is None:
         lines.append(_("Diameter about {mm:.1f} mm (no outline found)").format(mm=result.diameter_mm))
     else:
