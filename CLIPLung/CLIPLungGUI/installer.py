@@ -175,6 +175,8 @@ def _installTorchExtension() -> None:
             _(
                 "The PyTorch extension is missing. Install it with the Extensions Manager, restart Slicer, and try again."
             )
+            + "\n\n"
+            + offlineHelp()
         )
     wasInteractive, manager.interactive = manager.interactive, False  # the user has agreed already
     try:
