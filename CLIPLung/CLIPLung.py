@@ -125,7 +125,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self.initializeParameterNode()
         self.shortcuts.start()
-        if self.logic.classifier is None and "model" not in self.worker.keys:
+        if self.logic.classifier is None and not self.model.isLoading:
             self.model.prepare()
 
     def exit(self) -> None:
@@ -288,7 +288,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # Showing
 
     def _rows(self) -> list[NoduleRow]:
-        return self.logic.rows(self._points, self.worker.keys) if self._points is not None else []
+        return self.logic.rows(self._points, self.analyses.waiting) if self._points is not None else []
 
     def refresh(self, *_arguments: Any) -> None:
         """Table, answer and buttons, from what the scene holds."""
@@ -316,9 +316,8 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return _("Press 'Place nodules' and click on a nodule in a slice view.")
 
     def _showProgress(self) -> None:
-        keys = self.worker.keys
-        nodules = len(keys - {"model"})
-        if "model" in keys:
+        nodules = len(self.analyses.waiting)
+        if self.model.isLoading:
             text = _("Loading the model...")
         elif nodules:
             text = _("Analyzing; {count} to go").format(count=nodules)
@@ -328,7 +327,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             text = self.model.problem
         self.ui.statusLabel.text = text
         self.ui.progressBar.setRange(0, 0)
-        self.ui.progressBar.visible = bool(keys)
+        self.ui.progressBar.visible = self.model.isLoading or nodules > 0
         self.ui.cancelButton.visible = nodules > 0
 
     def selectNodule(self, pointID: str) -> None:

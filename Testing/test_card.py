@@ -22,6 +22,7 @@ from CLIPLungLib.card.reliability import reliability_figure
 from CLIPLungLib.card.roc import roc_figure
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.lidc.table import LidcNodule
+from CLIPLungLib.training.metrics import auc
 from CLIPLungLib.training.produce import DATA_CITATION
 from CLIPLungLib.training.reality import compare
 
@@ -29,7 +30,10 @@ RATING = np.array([1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 2.0])
 PROBABILITY = np.array([0.05, 0.1, 0.15, 0.3, 0.5, 0.6, 0.8, 0.9, 0.95, 0.85])
 SIZE_MM = np.array([4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 12.0, 15.0, 25.0, 10.0])
 MEASURED_MM = SIZE_MM + np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 0.0, np.nan])
-ANSWERS = Answers(RATING, PROBABILITY, SIZE_MM, MEASURED_MM, SIZE_MM / 30, {"model": (0.7, 1.0), "size": (0.6, 1.0)})
+SCORE = np.log(PROBABILITY / (1 - PROBABILITY))
+ANSWERS = Answers(
+    RATING, SCORE, PROBABILITY, SIZE_MM, MEASURED_MM, SIZE_MM / 30, {"model": (0.7, 1.0), "size": (0.6, 1.0)}
+)
 
 
 @pytest.fixture
@@ -151,9 +155,19 @@ def test_reliability_points_are_the_shares_of_their_bins():
 
 def test_roc_rings_sit_at_sensitivity_and_specificity():
     decided = RATING != 3
-    figure = roc_figure(RATING[decided] > 3, PROBABILITY[decided], SIZE_MM[decided], operating_points=(0.7,))
+    figure = roc_figure(
+        RATING[decided] > 3, SCORE[decided], PROBABILITY[decided], SIZE_MM[decided], operating_points=(0.7,)
+    )
     ring = figure.axes[0].lines[-1]
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == pytest.approx((1 / 5, 3 / 4))
+
+
+def test_roc_curve_and_its_figure_are_those_of_the_score():
+    positive, swapped = RATING > 3, -SCORE
+    figure = roc_figure(positive, swapped, PROBABILITY, SIZE_MM)
+    label = next(text for text in (line.get_label() for line in figure.axes[0].lines) if text.startswith("Model"))
+    assert label == f"Model: AUC {auc(positive, swapped):.3f}"
+    assert f"{auc(positive, PROBABILITY):.3f}" not in label
 
 
 def test_bland_altman_lines_are_bias_and_limits():

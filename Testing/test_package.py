@@ -60,15 +60,28 @@ def test_import_needs_no_heavy_package(module):
 
 def test_sources_are_ascii_and_never_unpickle():
     forbidden = re.compile(r"pickle\.load|torch\.load\(|weights_only=False|allow_pickle=True|shell=True")
-    for file in [*LIBRARY.rglob("*.py"), *ROOT.glob("Testing/*.py")]:
+    for file in [path for room in ("CLIPLung", "CLIPLungLib", "Testing") for path in (ROOT / room).rglob("*.py")]:
         text = file.read_text(encoding="utf-8")
         assert text.isascii(), file
         if file != Path(__file__).resolve():
             assert not forbidden.search(text), file
 
 
+def test_messages_in_the_readmes_troubleshooting_are_those_of_the_program():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+?) \|", readme.partition("### Troubleshooting")[2].partition("\n### ")[0], re.MULTILINE)
+    quoted = [text.removesuffix(" ...") for row in rows for text in re.findall(r'"([^"]+)"', row)]
+    assert len(quoted) >= 8
+    sources = "".join(
+        path.read_text(encoding="utf-8") for room in ("CLIPLung", "CLIPLungLib") for path in (ROOT / room).rglob("*.py")
+    )
+    assert [text for text in quoted if text not in sources] == []
+
+
 def test_readme_and_card_hold_the_tables_of_the_results_and_name_the_bundled_weights():
     pytest.importorskip("sklearn", reason="needs the extra 'train'")
+    from CLIPLungLib.card.conditions import condition_table
+    from CLIPLungLib.card.heat_maps import heat_map_table
     from CLIPLungLib.checkpoint import DEFAULT_CHECKPOINT
     from CLIPLungLib.training.tables import all_tables, figures_text
 
@@ -77,6 +90,8 @@ def test_readme_and_card_hold_the_tables_of_the_results_and_name_the_bundled_wei
     card = (folder / "model_card.md").read_text(encoding="utf-8")
     assert figures_text(results) in (ROOT / "README.md").read_text(encoding="utf-8")
     assert all(table in card for table in all_tables(results).values())
+    for name, table in (("reality", condition_table), ("heatmaps", heat_map_table)):
+        assert table(json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))) in card
     assert hashlib.sha256(DEFAULT_CHECKPOINT.read_bytes()).hexdigest() in card
     for picture in re.findall(r'src="([^"]+)"', card):
         assert (folder / picture).is_file(), picture

@@ -62,9 +62,14 @@ class Analyses:
             self.ask(pointID)
         return asked[-1] if asked else ""
 
+    @property
+    def waiting(self) -> set[str]:
+        """Keys of the points that have no answer yet."""
+        return self.worker.keys - {MODEL_KEY}
+
     def cancel(self) -> None:
         """Forget the nodules that wait; they can be asked for again."""
-        for key in self.worker.keys - {MODEL_KEY}:
+        for key in self.waiting:
             self.logic.failures[key] = _("Cancelled. Press 'Analyze again' to ask for the answer.")
             self.worker.cancel(key)
         self.onChange()

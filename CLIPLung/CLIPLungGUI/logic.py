@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from CLIPLungGUI.answer_panel import sizeText
+from CLIPLungGUI.installer import NotInstalledError
 from CLIPLungGUI.nodule_list import DONE, FAILED, MOVED, NEW, WAITING, NoduleRow
 from CLIPLungGUI.parameters import CLIPLungParameterNode
 
@@ -71,7 +72,6 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
 
     def rows(self, points: vtkMRMLMarkupsFiducialNode, waiting: set[str]) -> list[NoduleRow]:
         """A row per placed point; `waiting` are the keys that are being analyzed."""
-        from CLIPLungGUI.nodule_list import NoduleRow
         from CLIPLungLib.errors import CLIPLungError
         from CLIPLungLib.scene.points import defined_points
 
@@ -84,7 +84,6 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
         return rows
 
     def _row(self, points: vtkMRMLMarkupsFiducialNode, point: DefinedPoint, waiting: set[str]) -> NoduleRow:
-        from CLIPLungGUI.nodule_list import FAILED, NoduleRow
         from CLIPLungLib.scene.results import is_stale, stored_result
 
         key, stored = self.key(points, point.id), stored_result(points, point.id)
@@ -199,6 +198,6 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
         """What the user reads."""
         from CLIPLungLib.errors import CLIPLungError
 
-        if isinstance(error, CLIPLungError | OSError) or type(error).__name__ == "NotInstalledError":
+        if isinstance(error, CLIPLungError | OSError | NotInstalledError):
             return str(error)
         return _("Unexpected problem ({kind}): {reason}").format(kind=type(error).__name__, reason=error)

@@ -51,6 +51,11 @@ class ModelLoader:
         # Sent alone when the path is emptied.
         ui.modelPath.connect("validInputChanged(bool)", self.onSettingChanged)
 
+    @property
+    def isLoading(self) -> bool:
+        """Whether the model will be there soon."""
+        return KEY in self.worker.keys
+
     def prepare(self) -> None:
         """Load the model, once everything it needs is there."""
         missing = installer.missingPackages()

@@ -23,6 +23,7 @@ from CLIPLungLib.card.reliability import reliability_figure
 from CLIPLungLib.card.roc import roc_figure
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.replacing import replacing
+from CLIPLungLib.training.metrics import auc
 from CLIPLungLib.version import __version__
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Answers:
 
     Attributes:
         rating: (N,) readers' mean malignancy.
+        score: (N,) uncalibrated, for the order alone.
         probability: (N,) calibrated, that it exceeds 3.
         size_mm: (N,) the readers' diameter.
         measured_mm: (N,) the model's own; NaN where it outlined nothing.
@@ -55,6 +57,7 @@ class Answers:
     """
 
     rating: np.ndarray
+    score: np.ndarray
     probability: np.ndarray
     size_mm: np.ndarray
     measured_mm: np.ndarray
@@ -135,8 +138,16 @@ def _figures(answers: Answers, attributes: Sequence[Row]) -> Iterator[tuple[str,
     )
     yield (
         "roc",
-        roc_figure(suspicious[decided], answers.probability[decided], answers.size_mm[decided], answers.auc_intervals),
-        "ROC of the model and of the readers' diameter. Rings mark probabilities, which are examples and no advice.",
+        roc_figure(
+            suspicious[decided],
+            answers.score[decided],
+            answers.probability[decided],
+            answers.size_mm[decided],
+            answers.auc_intervals,
+        ),
+        "ROC of the model, before calibration, and of the readers' diameter. Rings mark probabilities, which are examples and no advice. "
+        "In the order of the probabilities, for which each fold has a calibration of its own, the AUC is "
+        f"{auc(suspicious[decided], answers.probability[decided]):.3f}.",
     )
     yield (
         "rating",

@@ -50,6 +50,7 @@ def reality_figure(rows: Sequence[Row]) -> Figure:
     axes.axvline(0.0, color=SOFT, linewidth=1.2, zorder=1)
     reach = max(0.02, *np.abs(axes.get_xlim()))
     axes.set_xlim(-reach, reach)
+    axes.locator_params(axis="x", nbins=4)
     for place, row in enumerate(rows):
         axes.text(
             1.01,

@@ -17,7 +17,8 @@ OPERATING_POINTS = (0.2, 0.5, 0.8)
 
 def roc_figure(
     positive: np.ndarray,
-    model: np.ndarray,
+    score: np.ndarray,
+    probability: np.ndarray,
     size_mm: np.ndarray,
     intervals: Mapping[str, tuple[float, float]] | None = None,
     operating_points: tuple[float, ...] = OPERATING_POINTS,
@@ -26,7 +27,8 @@ def roc_figure(
 
     Args:
         positive: (N,) bool; nodules rated exactly 3 are not among them.
-        model: (N,) out-of-fold probability.
+        score: (N,) the model's, out of fold, uncalibrated: what the AUC is made of.
+        probability: (N,) calibrated, for the marks; each fold has a calibration of its own, so they may lie beside the curve.
         size_mm: (N,) the readers' diameter.
         intervals: "model" and "size" -> 95 % interval of the AUC, for the legend.
         operating_points: probabilities to mark.
@@ -34,16 +36,16 @@ def roc_figure(
     figure = new_figure(5.0)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.9, linestyle=(0, (1, 3)))
-    for key, name, score, color, line in (
-        ("model", "Model", model, MODEL, "-"),
+    for key, name, order, color, line in (
+        ("model", "Model", score, MODEL, "-"),
         ("size", "Readers' diameter", size_mm, OTHER, (0, (5, 2))),
     ):
-        false_positive, true_positive, _ = roc_curve(positive, score)
+        false_positive, true_positive, _ = roc_curve(positive, order)
         low_high = (intervals or {}).get(key)
         width = f" ({low_high[0]:.3f} to {low_high[1]:.3f})" if low_high else ""
-        label = f"{name}: AUC {auc(positive, score):.3f}{width}"
+        label = f"{name}: AUC {auc(positive, order):.3f}{width}"
         axes.plot(false_positive, true_positive, color=color, linewidth=2, linestyle=line, label=label)
-    _draw_operating_points(axes, positive, model, operating_points)
+    _draw_operating_points(axes, positive, probability, operating_points)
     axes.set(
         xlim=(-0.01, 1.0), ylim=(0.0, 1.01), aspect="equal", xticks=np.linspace(0, 1, 6), yticks=np.linspace(0, 1, 6)
     )
@@ -52,11 +54,13 @@ def roc_figure(
     return figure
 
 
-def _draw_operating_points(axes: Axes, positive: np.ndarray, model: np.ndarray, thresholds: Sequence[float]) -> None:
-    """Rings on the curve named by their probability, and a small table of them where the square is empty."""
+def _draw_operating_points(
+    axes: Axes, positive: np.ndarray, probability: np.ndarray, thresholds: Sequence[float]
+) -> None:
+    """Rings at the curve named by their probability, and a small table of them where the square is empty."""
     lines = ["  p   sens.  spec."]
     for threshold in thresholds:
-        above = model >= threshold
+        above = probability >= threshold
         sensitivity, specificity = float(above[positive].mean()), float(1 - above[~positive].mean())
         lines.append(f"{threshold:4.2f}  {sensitivity:4.0%}   {specificity:4.0%}")
         place = (1 - specificity, sensitivity)

@@ -54,13 +54,14 @@ def write_model_card(
         [nodule.n_readers >= FEWEST_READERS for nodule in rows]
     )
     own, truth = [rows[index] for index in np.flatnonzero(chosen)], Truth.of_nodules(rows)
-    probability = network_opinion(everything, views, nodules).of(chosen).probability
+    opinion = network_opinion(everything, views, nodules).of(chosen)
     size_probability = size_opinion(truth.size_mm, truth, chosen).of(chosen).probability
     calibration = fit_statements(everything, views, nodules)["diameter_calibration"]
     volumes = results["settings"][VOLUMES]
     answers = Answers(
         rating=truth.rating[chosen],
-        probability=probability,
+        score=opinion.score,
+        probability=opinion.probability,
         size_mm=truth.size_mm[chosen],
         measured_mm=np.array([calibration.value(value) for value in everything.measured[chosen, 0]]),
         size_probability=size_probability,
@@ -77,7 +78,7 @@ def write_model_card(
         output,
         [_sign(volumes, name) for name in SIGN_NAMES],
         reality,
-        worst_cases(lidc_folder, own, probability, size_probability=size_probability) if gallery else None,
+        worst_cases(lidc_folder, own, opinion.probability, size_probability=size_probability) if gallery else None,
     )
 
 
