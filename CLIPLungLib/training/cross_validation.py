@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from CLIPLungLib.errors import InputError
 from CLIPLungLib.familiarity import fit_feature_space
 from CLIPLungLib.lidc.prepare import PreparedViews
 from CLIPLungLib.lidc.table import LidcNodule
@@ -99,6 +100,19 @@ def judge_fold(trainer: Trainer, fold: int, file: Path) -> None:
     )
     with replacing(file) as temporary, temporary.open("wb") as stream:
         np.savez(stream, view=view, presence=found, distance=space.distance(feature))
+
+
+def finished_answers(folder: Path, folds: Sequence[int]) -> Predictions:
+    """The out-of-fold answers of a cross-validation's folder.
+
+    Raises:
+        InputError: it is not finished.
+    """
+    files = [folder / f"fold{fold}" / ANSWERS_NAME for fold in folds]
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        raise InputError(f"{missing[0]} is missing: that cross-validation is not finished. Run its command again.")
+    return join_predictions([Predictions.load(file) for file in files])
 
 
 def learned_features(trainer: Trainer) -> np.ndarray:

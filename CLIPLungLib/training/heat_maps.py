@@ -24,15 +24,10 @@ from CLIPLungLib.lidc.table import LidcNodule
 from CLIPLungLib.model.network import CLIPLungNetwork
 from CLIPLungLib.palette import HEAT_THRESHOLD
 from CLIPLungLib.patch import PatchSpec, extract_patch, grid_coordinates, sample_hu
-from CLIPLungLib.training.config import TrainConfig
-from CLIPLungLib.training.cross_validation import ANSWERS_NAME, learned_features
-from CLIPLungLib.training.loop import CONFIG_NAME, Trainer
+from CLIPLungLib.training.cross_validation import learned_features
+from CLIPLungLib.training.left_out import folds_of, left_out_programs, shipped_statements
 from CLIPLungLib.training.metrics import patient_bootstrap
-from CLIPLungLib.training.opinions import FEWEST_READERS
-from CLIPLungLib.training.predict import Predictions, join_predictions
-from CLIPLungLib.training.produce import as_checkpoint, fit_statements
 from CLIPLungLib.training.reality import moved_click
-from CLIPLungLib.training.results import SHIPPED
 
 CLICK_MM = 5.0
 # As fine as the maps themselves, whose cells are 8 pixels wide.
@@ -152,22 +147,17 @@ def judge_heat_maps(
         views, nodules: the prepared data.
         progress: called after each fold.
     """
-    folds = sorted({nodule.fold for nodule in nodules})
-    answers = join_predictions([Predictions.load(runs / SHIPPED / f"fold{fold}" / ANSWERS_NAME) for fold in folds])
-    statements = fit_statements(answers, views, nodules)
+    statements, folds = shipped_statements(runs, views, nodules), folds_of(nodules)
     judged, patients = [], []
-    for done, fold in enumerate(folds):
-        folder = runs / SHIPPED / f"fold{fold}"
-        trainer = Trainer(TrainConfig.read(folder / CONFIG_NAME), views, nodules, folder, device)
-        classifier = NoduleClassifier(as_checkpoint(trainer, statements, None, {}), device)
-        channels = classifier.checkpoint.network.encoder.channels
-        average_cell = torch.from_numpy(learned_features(trainer).mean(axis=0)[:channels].astype(np.float32))
-        own = [nodule for nodule in nodules if nodule.fold == fold and nodule.n_readers >= FEWEST_READERS]
-        maps, owners = judge_nodules(lidc_folder, own, classifier, average_cell)
+    for done, left_out in enumerate(left_out_programs(runs, views, nodules, statements, device)):
+        channels = left_out.classifier.checkpoint.network.encoder.channels
+        mean = learned_features(left_out.trainer).mean(axis=0)[:channels]
+        average_cell = torch.from_numpy(mean.astype(np.float32))
+        maps, owners = judge_nodules(lidc_folder, left_out.nodules, left_out.classifier, average_cell)
         judged += maps
         patients += owners
         if progress:
-            progress(done + 1, len(folds), f"fold {fold}")
+            progress(done + 1, len(folds), f"fold {left_out.fold}")
     return summarise(judged, patients)
 
 

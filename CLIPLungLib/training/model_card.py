@@ -17,9 +17,8 @@ from CLIPLungLib.checkpoint import load_checkpoint
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.lidc.prepare import VIEW_KINDS, PreparedViews
 from CLIPLungLib.lidc.table import read_nodules
-from CLIPLungLib.training.cross_validation import ANSWERS_NAME
+from CLIPLungLib.training.cross_validation import finished_answers
 from CLIPLungLib.training.opinions import FEWEST_READERS, SIGN_NAMES, Truth, network_opinion, size_opinion
-from CLIPLungLib.training.predict import Predictions, join_predictions
 from CLIPLungLib.training.produce import fit_statements
 from CLIPLungLib.training.results import FLOOR, SHIPPED, VOLUMES
 from CLIPLungLib.training.tables import AUC_MEAN, all_tables
@@ -46,9 +45,7 @@ def write_model_card(
     if heat_maps_file:
         tables["Heat maps of the shipped model, volumes"] = heat_map_table(_read(heat_maps_file))
     views, nodules = PreparedViews.load(views_file), read_nodules(lidc_folder)
-    everything = join_predictions(
-        [Predictions.load(runs / SHIPPED / f"fold{fold}" / ANSWERS_NAME) for fold in results["folds"]]
-    )
+    everything = finished_answers(runs / SHIPPED, results["folds"])
     rows = [nodules[index] for index in everything.nodule]
     chosen = (views.kind[everything.view] == VIEW_KINDS.index("volume")) & np.array(
         [nodule.n_readers >= FEWEST_READERS for nodule in rows]

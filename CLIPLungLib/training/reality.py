@@ -22,7 +22,6 @@ from CLIPLungLib.patch import Patch, PatchSpec, extract_patch
 from CLIPLungLib.training.metrics import auc, patient_bootstrap
 
 CLICK_SHIFTS_MM = (1.0, 2.0, 3.0, 5.0)
-CLICK_DRAWS = 1
 THICKNESSES_MM = (2.5, 5.0)
 NOISES_HU = (10.0, 25.0)
 HU_SHIFTS = (-20.0, 20.0)
@@ -84,21 +83,19 @@ def flipped(ct: CTVolume, axes_ijk: Sequence[int]) -> CTVolume:
     return replace(ct, hu=np.flip(ct.hu, [2 - axis for axis in axes_ijk]), ijk_to_ras=matrix)
 
 
-def conditions() -> dict[str, list[Change]]:
-    """Name -> the changes that make it, one for each draw."""
-    made: dict[str, list[Change]] = {}
+def conditions() -> dict[str, Change]:
+    """Name -> the change that makes it."""
+    made: dict[str, Change] = {}
     for mm in CLICK_SHIFTS_MM:
-        made[f"click moved by {mm:g} mm"] = [
-            lambda ct, point, rng, mm=mm: (ct, moved_click(ct, point, mm, rng)) for _ in range(CLICK_DRAWS)
-        ]
+        made[f"click moved by {mm:g} mm"] = lambda ct, point, rng, mm=mm: (ct, moved_click(ct, point, mm, rng))
     for mm in THICKNESSES_MM:
-        made[f"slices of {mm:g} mm"] = [lambda ct, point, _rng, mm=mm: (thickened(ct, mm), point)]
+        made[f"slices of {mm:g} mm"] = lambda ct, point, _rng, mm=mm: (thickened(ct, mm), point)
     for sd in NOISES_HU:
-        made[f"noise of {sd:g} HU"] = [lambda ct, point, rng, sd=sd: (with_noise(ct, sd, rng), point)]
+        made[f"noise of {sd:g} HU"] = lambda ct, point, rng, sd=sd: (with_noise(ct, sd, rng), point)
     for shift in HU_SHIFTS:
-        made[f"HU shifted by {shift:+g}"] = [lambda ct, point, _rng, hu=shift: (with_hu_shift(ct, hu), point)]
-    made["slices in reverse order"] = [lambda ct, point, _rng: (flipped(ct, [2]), point)]
-    made["rows and columns reversed"] = [lambda ct, point, _rng: (flipped(ct, [0, 1]), point)]
+        made[f"HU shifted by {shift:+g}"] = lambda ct, point, _rng, hu=shift: (with_hu_shift(ct, hu), point)
+    made["slices in reverse order"] = lambda ct, point, _rng: (flipped(ct, [2]), point)
+    made["rows and columns reversed"] = lambda ct, point, _rng: (flipped(ct, [0, 1]), point)
     return made
 
 
@@ -250,11 +247,10 @@ def _auc_figures(
 
 def _changes(ct: CTVolume, point: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, CTVolume, np.ndarray]]:
     """Name, scan and click of every change that does change something."""
-    for name, draws in conditions().items():
-        for change in draws:
-            changed, click = change(ct, point, rng)
-            if changed is not ct or click is not point:
-                yield name, changed, click
+    for name, change in conditions().items():
+        changed, click = change(ct, point, rng)
+        if changed is not ct or click is not point:
+            yield name, changed, click
 
 
 def _pairs(rows: Sequence[tuple], refused: int) -> Pairs:

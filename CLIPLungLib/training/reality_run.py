@@ -13,14 +13,8 @@ from CLIPLungLib.ct_files import read_ct
 from CLIPLungLib.lidc.prepare import PreparedViews
 from CLIPLungLib.lidc.table import LidcNodule
 from CLIPLungLib.patch import extract_patch
-from CLIPLungLib.training.config import TrainConfig
-from CLIPLungLib.training.cross_validation import ANSWERS_NAME
-from CLIPLungLib.training.loop import CONFIG_NAME, Trainer
-from CLIPLungLib.training.opinions import FEWEST_READERS
-from CLIPLungLib.training.predict import Predictions, join_predictions
-from CLIPLungLib.training.produce import as_checkpoint, fit_statements
+from CLIPLungLib.training.left_out import folds_of, left_out_programs, shipped_statements
 from CLIPLungLib.training.reality import Pairs, changed_scans, compare_pairs, join_pairs, other_images
-from CLIPLungLib.training.results import SHIPPED
 
 TRUE_CONTEXT = ("cube", "crop")
 DICOM_FOLDER = "dicom"
@@ -42,30 +36,17 @@ def check_reality(
         views, nodules: the prepared data.
         progress: called after each fold and kind of image.
     """
-    folds = sorted({nodule.fold for nodule in nodules})
-    answers = join_predictions([Predictions.load(runs / SHIPPED / f"fold{fold}" / ANSWERS_NAME) for fold in folds])
-    statements = fit_statements(answers, views, nodules)
+    statements = shipped_statements(runs, views, nodules)
+    kinds, folds = ("volume", *TRUE_CONTEXT), folds_of(nodules)
     pairs: dict[str, list[Pairs]] = {}
-    steps = [(fold, kind) for fold in folds for kind in ("volume", *TRUE_CONTEXT)]
-    classifier: NoduleClassifier | None = None
-    for done, (fold, kind) in enumerate(steps):
-        if kind == "volume":
-            classifier = fold_classifier(runs / SHIPPED / f"fold{fold}", views, nodules, statements, device)
-        own = [nodule for nodule in nodules if nodule.fold == fold and nodule.n_readers >= FEWEST_READERS]
-        for name, found in _conditions(lidc_folder, own, classifier, kind).items():
-            pairs.setdefault(name, []).append(found)
-        if progress:
-            progress(done + 1, len(steps), f"fold {fold}, {kind}s")
+    for done, left_out in enumerate(left_out_programs(runs, views, nodules, statements, device)):
+        for step, kind in enumerate(kinds):
+            for name, found in _conditions(lidc_folder, left_out.nodules, left_out.classifier, kind).items():
+                pairs.setdefault(name, []).append(found)
+            if progress:
+                progress(done * len(kinds) + step + 1, len(folds) * len(kinds), f"fold {left_out.fold}, {kind}s")
     cuts = _class_cuts(statements)
     return {name: compare_pairs(join_pairs(parts), cuts) for name, parts in pairs.items()}
-
-
-def fold_classifier(
-    folder: Path, views: PreparedViews, nodules: Sequence[LidcNodule], statements: dict[str, Any], device: str = "auto"
-) -> NoduleClassifier:
-    """The program as it would be without the patients of the fold that this training left out."""
-    trainer = Trainer(TrainConfig.read(folder / CONFIG_NAME), views, nodules, folder, device)
-    return NoduleClassifier(as_checkpoint(trainer, statements, None, {}), device)
 
 
 def whole_scans(lidc_folder: Path, nodules: Sequence[LidcNodule], classifier: NoduleClassifier) -> Pairs | None:

@@ -14,7 +14,7 @@ from CLIPLungLib.lidc.prepare import VIEW_KINDS, PreparedViews
 from CLIPLungLib.lidc.table import LidcNodule
 from CLIPLungLib.training import metrics
 from CLIPLungLib.training.config import TrainConfig
-from CLIPLungLib.training.cross_validation import ANSWERS_NAME, read_judgements
+from CLIPLungLib.training.cross_validation import finished_answers, read_judgements
 from CLIPLungLib.training.loop import CONFIG_NAME
 from CLIPLungLib.training.opinions import (
     ABSENT_NAME,
@@ -26,7 +26,7 @@ from CLIPLungLib.training.opinions import (
     reader_pairs,
     size_opinion,
 )
-from CLIPLungLib.training.predict import Predictions, join_predictions, one_view_per_nodule
+from CLIPLungLib.training.predict import Predictions, one_view_per_nodule
 from CLIPLungLib.training.statements import class_set_figures, familiarity_figures, measurement_figures
 
 FLOOR, OWN_FLOOR, SHIPPED = "readers' diameter", "own diameter", "shipped"
@@ -68,7 +68,7 @@ def evaluate(
         InputError: the shipped variant is not there, or a cross-validation is not finished.
     """
     folds = sorted({nodule.fold for nodule in nodules})
-    answers = {name: _answers(folder / name, folds) for name in VARIANTS if (folder / name).is_dir()}
+    answers = {name: finished_answers(folder / name, folds) for name in VARIANTS if (folder / name).is_dir()}
     if SHIPPED not in answers:
         raise InputError(
             f"{folder} holds no folder '{SHIPPED}'. Run 'cliplung train --output {folder / SHIPPED}' first."
@@ -98,14 +98,6 @@ def evaluate(
 
 def _told(fold_folder: Path, name: str) -> str:
     return f"{name} ({TrainConfig.read(fold_folder / CONFIG_NAME).epochs} epochs)"
-
-
-def _answers(folder: Path, folds: Sequence[int]) -> Predictions:
-    files = [folder / f"fold{fold}" / ANSWERS_NAME for fold in folds]
-    missing = [file for file in files if not file.is_file()]
-    if missing:
-        raise InputError(f"{missing[0]} is missing: that cross-validation is not finished. Run its command again.")
-    return join_predictions([Predictions.load(file) for file in files])
 
 
 def _chosen(setting: str, answers: Predictions, views: PreparedViews, nodules: Sequence[LidcNodule]) -> np.ndarray:
