@@ -367,7 +367,9 @@ def test_scripts_can_set_the_parameters_and_the_panel_follows(widget):
     widget._parameterNode.opacity = 0.25
     assert widget.ui.opacitySlider.value == 0.25
     slicer.mrmlScene.RemoveNode(second)
-    assert widget._parameterNode.ct in (None, first)
+    # The other one is not taken instead: answers for another scan than the user chose would go unnoticed.
+    assert widget._parameterNode.ct is None
+    assert first.GetScene() is not None
 
 
 def test_another_device_loads_the_model_again_and_keeps_the_answers(widget, monkeypatch):
