@@ -14,6 +14,8 @@ from pydicom.sr.codedict import codes
 from synthetic_dicom import ramp_hu, slice_dataset, write, write_series
 
 from CLIPLungLib.attributes import ATTRIBUTES, CLASSES
+from CLIPLungLib.ct import CTVolume
+from CLIPLungLib.ct_files import read_ct
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.report import dicom_codes
 from CLIPLungLib.report.dicom_sr import SERIES_DESCRIPTION, ReportedNodule, write_structured_report
@@ -145,3 +147,38 @@ def test_refusals_name_the_file_and_the_remedy(series, tmp_path):
     with pytest.raises(InputError, match="lacks FrameOfReferenceUID"):
         write_structured_report(nodules, [frameless], output)
     assert not output.exists()
+
+
+def moved(ct, matrix):
+    return CTVolume(ct.hu, matrix @ ct.ijk_to_ras, ct.name)
+
+
+def test_ct_that_lies_where_its_files_put_it_is_reported(series, tmp_path):
+    write_structured_report([ReportedNodule("N-1", result())], series, tmp_path / "a.dcm", read_ct(series[0].parent))
+    assert (tmp_path / "a.dcm").is_file()
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        np.array([[1, 0, 0, 3.0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]),
+        np.array([[1, 0, 0, 0.0], [0, 1, 0, 0], [0, 0, 1, 2.5], [0, 0, 0, 1]]),
+        np.diag([-1.0, -1.0, 1.0, 1.0]),
+        np.diag([1.0, 1.0, 1.1, 1.0]),
+    ],
+    ids=["shifted", "shifted by a slice", "turned", "stretched"],
+)
+def test_ct_moved_since_it_was_loaded_is_refused(series, tmp_path, matrix):
+    ct = moved(read_ct(series[0].parent), matrix)
+    with pytest.raises(InputError, match="no longer lies where its DICOM series does"):
+        write_structured_report([ReportedNodule("N-1", result())], series, tmp_path / "a.dcm", ct)
+    assert not (tmp_path / "a.dcm").exists()
+
+
+def test_turn_about_the_own_middle_is_noticed(series, tmp_path):
+    ct = read_ct(series[0].parent)
+    middle = ct.to_ras((ct.size_ijk - 1) / 2)
+    turn = np.diag([-1.0, -1.0, 1.0, 1.0])
+    turn[:3, 3] = middle - turn[:3, :3] @ middle
+    with pytest.raises(InputError, match="no longer lies"):
+        write_structured_report([ReportedNodule("N-1", result())], series, tmp_path / "a.dcm", moved(ct, turn))

@@ -55,12 +55,13 @@ def writeReport(_logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode
 def writeDICOM(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, path: Path) -> None:
     """All answers as a DICOM structured report that refers to the CT's series."""
     from CLIPLungLib.report.dicom_sr import ReportedNodule, write_structured_report
+    from CLIPLungLib.scene.ct_node import ct_volume
     from CLIPLungLib.scene.results import stored_result
 
     found = answers(logic, points)
     ctNodes = {stored_result(points, answer.pointID).ct_node for answer in found}
-    nodules = [ReportedNodule(answer.label, answer.result) for answer in found]
-    write_structured_report(nodules, sourceFiles(ctNodes), path)
+    nodules, files = [ReportedNodule(answer.label, answer.result) for answer in found], sourceFiles(ctNodes)
+    write_structured_report(nodules, files, path, ct_volume(next(iter(ctNodes))))
 
 
 def answers(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode) -> list[Answer]:

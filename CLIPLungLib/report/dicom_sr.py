@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from CLIPLungLib.ct import CTVolume
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.replacing import replacing
 from CLIPLungLib.report import dicom_codes
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 NAME, MANUFACTURER = "CLIPLung", "CLIPLung developers"
 SERIES_NUMBER, SERIES_DESCRIPTION = 9100, "CLIP-Lung nodules (research use only)"
+# How far, in voxels, rounded numbers in files may put a corner off.
+PLACE_VOXELS = 0.1
 NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality")
 # Present though empty in a valid image; scans stripped of identities may lack them.
 MAY_BE_EMPTY = (
@@ -48,16 +51,19 @@ class ReportedNodule:
     result: NoduleResult
 
 
-def write_structured_report(nodules: Sequence[ReportedNodule], files: Sequence[Path], path: Path) -> None:
+def write_structured_report(
+    nodules: Sequence[ReportedNodule], files: Sequence[Path], path: Path, ct: CTVolume | None = None
+) -> None:
     """Write one report about the nodules of one CT series.
 
     Args:
         nodules: one at least; their points lie in the series' frame of reference.
         files: every DICOM file of the series.
         path: to write.
+        ct: what was analyzed; when given, it must still lie where the files put it.
 
     Raises:
-        InputError: nothing to report, or files that are not one CT series.
+        InputError: nothing to report, files that are not one CT series, or a CT that lies elsewhere.
         OSError: the file cannot be written.
         ImportError: highdicom is missing.
     """
@@ -67,6 +73,8 @@ def write_structured_report(nodules: Sequence[ReportedNodule], files: Sequence[P
     if not nodules:
         raise InputError("There is no answer to report. Analyze a nodule first.")
     images = _read_series(files)
+    if ct is not None:
+        _require_in_place(ct, images)
     groups = [_measurement_group(nodule, images[0].FrameOfReferenceUID) for nodule in nodules]
     report = hd.sr.MeasurementReport(
         observation_context=_observed_by_program(),
@@ -90,6 +98,33 @@ def write_structured_report(nodules: Sequence[ReportedNodule], files: Sequence[P
     )
     with replacing(Path(path)) as temporary:
         document.save_as(str(temporary))
+
+
+def _require_in_place(ct: CTVolume, images: Sequence[pydicom.Dataset]) -> None:
+    """Whether a CT still lies where its DICOM files put it; the points of a report would be elsewhere in the series otherwise."""
+    ijk = ct.to_ijk(np.array([_corners_ras(image) for image in images]))  # (N, 2, 3)
+    last_ijk = ct.size_ijk - 1.0
+    in_plane = np.abs(ijk[:, :, :2] - [[0.0, 0.0], last_ijk[:2]]).max()
+    beyond = max(-ijk[:, :, 2].min(), ijk[:, :, 2].max() - last_ijk[2])
+    if not max(in_plane, beyond) <= PLACE_VOXELS:
+        raise InputError(
+            f"'{ct.name}' no longer lies where its DICOM series does: it was moved, resampled or cropped, and the report's points "
+            "would be in the wrong place. Take it out of its transform or load the series again, and analyze the nodules there."
+        )
+
+
+def _corners_ras(image: pydicom.Dataset) -> np.ndarray:
+    """(2, 3) RAS mm of the first voxel of a slice and of the last one."""
+    try:
+        origin = np.array(image.ImagePositionPatient, dtype=float)
+        along_row, along_column = np.array(image.ImageOrientationPatient, dtype=float).reshape(2, 3)
+        row_mm, column_mm = (float(value) for value in image.PixelSpacing)
+        across = along_row * column_mm * (image.Columns - 1) + along_column * row_mm * (image.Rows - 1)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"The slice {image.SOPInstanceUID} does not say where it lies, so a report cannot refer to it. Choose another series."
+        ) from error
+    return np.stack([origin, origin + across]) * (-1.0, -1.0, 1.0)
 
 
 def _read_series(files: Sequence[Path]) -> list[pydicom.Dataset]:
