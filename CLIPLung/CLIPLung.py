@@ -72,15 +72,15 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self) -> None:
         """Build the panel."""
         ScriptedLoadableModuleWidget.setup(self)
-        from CLIPLungGUI.analyses import Analyses
+        from CLIPLungGUI.analysis_queue import Analyses
         from CLIPLungGUI.answer_panel import AnswerPanel
+        from CLIPLungGUI.background_worker import BackgroundWorker, qtTimer
         from CLIPLungGUI.export_buttons import ExportButtons
         from CLIPLungGUI.model_loader import ModelLoader
         from CLIPLungGUI.nodule_list import NoduleList
-        from CLIPLungGUI.placing import PlaceMode
+        from CLIPLungGUI.place_mode import PlaceMode
+        from CLIPLungGUI.point_history import PointHistory
         from CLIPLungGUI.shortcuts import Shortcuts
-        from CLIPLungGUI.undo import PointHistory
-        from CLIPLungGUI.worker import BackgroundWorker, qtTimer
 
         panel = slicer.util.loadUI(self.resourcePath("UI/CLIPLung.ui"))
         self.layout.addWidget(panel)

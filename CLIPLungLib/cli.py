@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from CLIPLungLib.errors import CLIPLungError
-from CLIPLungLib.result import DISCLAIMER, NoduleResult
+from CLIPLungLib.inference.result import DISCLAIMER, NoduleResult
 from CLIPLungLib.version import __version__
 
 EXIT_OK, EXIT_REFUSED, EXIT_FAILED_ROWS, EXIT_STOPPED = 0, 2, 3, 130
@@ -36,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _classify(options: argparse.Namespace) -> int:
-    from CLIPLungLib.classifier import NoduleClassifier
-    from CLIPLungLib.ct_files import read_ct
-    from CLIPLungLib.report.figure import save_report
-    from CLIPLungLib.report.files import write_heatmap, write_json
+    from CLIPLungLib.image.read import read_ct
+    from CLIPLungLib.inference.classifier import NoduleClassifier
+    from CLIPLungLib.inference.result_files import write_heatmap, write_json
+    from CLIPLungLib.report.page import save_report
 
     ct = read_ct(options.ct, options.series)
     if ct.source.get("note"):
@@ -68,8 +68,8 @@ def _size(result: NoduleResult) -> str:
 
 
 def _batch(options: argparse.Namespace) -> int:
-    from CLIPLungLib.batch import RESULTS_NAME, run_batch
-    from CLIPLungLib.classifier import NoduleClassifier
+    from CLIPLungLib.inference.classifier import NoduleClassifier
+    from CLIPLungLib.inference.cohort import RESULTS_NAME, run_batch
 
     classifier = NoduleClassifier.load(options.checkpoint, options.device)
     failures = run_batch(options.cohort, options.output, classifier, options.heatmaps, _progress("nodules"))
@@ -84,7 +84,7 @@ def _batch(options: argparse.Namespace) -> int:
 
 
 def _lidc_prepare(options: argparse.Namespace) -> int:
-    from CLIPLungLib.lidc.prepare import prepare_views
+    from CLIPLungLib.lidc.training_patches import prepare_views
     from CLIPLungLib.training.config import TrainConfig
 
     config = TrainConfig.read(options.config)
@@ -98,8 +98,8 @@ def _lidc_prepare(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from CLIPLungLib.training.config import TrainConfig
+    from CLIPLungLib.training.final_model import produce_checkpoint
     from CLIPLungLib.training.processes import joined_processes
-    from CLIPLungLib.training.produce import produce_checkpoint
 
     logging.getLogger("CLIPLungLib").setLevel(logging.INFO)
     config = TrainConfig.read(options.config)
@@ -110,8 +110,8 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _crossvalidate(options: argparse.Namespace) -> int:
-    from CLIPLungLib.lidc.prepare import PreparedViews
-    from CLIPLungLib.lidc.table import read_nodules
+    from CLIPLungLib.lidc.nodule_table import read_nodules
+    from CLIPLungLib.lidc.training_patches import PreparedViews
     from CLIPLungLib.training.config import TrainConfig
     from CLIPLungLib.training.cross_validation import cross_validate
     from CLIPLungLib.training.processes import joined_processes
@@ -126,10 +126,10 @@ def _crossvalidate(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from CLIPLungLib.lidc.prepare import PreparedViews
-    from CLIPLungLib.lidc.table import read_nodules
-    from CLIPLungLib.training.results import evaluate
-    from CLIPLungLib.training.tables import results_text
+    from CLIPLungLib.evaluation.comparison import evaluate
+    from CLIPLungLib.evaluation.tables import results_text
+    from CLIPLungLib.lidc.nodule_table import read_nodules
+    from CLIPLungLib.lidc.training_patches import PreparedViews
 
     views, nodules = PreparedViews.load(options.views), read_nodules(options.lidc)
     results = evaluate(options.runs, views, nodules, progress=_progress("settings"))
@@ -138,9 +138,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _reality(options: argparse.Namespace) -> int:
-    from CLIPLungLib.lidc.prepare import PreparedViews
-    from CLIPLungLib.lidc.table import read_nodules
-    from CLIPLungLib.training.reality_run import check_reality
+    from CLIPLungLib.evaluation.robustness_run import check_reality
+    from CLIPLungLib.lidc.nodule_table import read_nodules
+    from CLIPLungLib.lidc.training_patches import PreparedViews
 
     views, nodules = PreparedViews.load(options.views), read_nodules(options.lidc)
     found = check_reality(options.runs, options.lidc, views, nodules, options.device, _progress("nodules"))
@@ -148,9 +148,9 @@ def _reality(options: argparse.Namespace) -> int:
 
 
 def _heatmaps(options: argparse.Namespace) -> int:
-    from CLIPLungLib.lidc.prepare import PreparedViews
-    from CLIPLungLib.lidc.table import read_nodules
-    from CLIPLungLib.training.heat_maps import judge_heat_maps
+    from CLIPLungLib.evaluation.saliency import judge_heat_maps
+    from CLIPLungLib.lidc.nodule_table import read_nodules
+    from CLIPLungLib.lidc.training_patches import PreparedViews
 
     views, nodules = PreparedViews.load(options.views), read_nodules(options.lidc)
     found = judge_heat_maps(options.runs, options.lidc, views, nodules, options.device, _progress("folds"))
@@ -160,8 +160,8 @@ def _heatmaps(options: argparse.Namespace) -> int:
 def _card(options: argparse.Namespace) -> int:
     import json
 
-    from CLIPLungLib.training.model_card import write_model_card
-    from CLIPLungLib.training.tables import write_figures
+    from CLIPLungLib.evaluation.tables import write_figures
+    from CLIPLungLib.model_card.from_files import write_model_card
 
     file = write_model_card(
         options.results,
@@ -182,7 +182,7 @@ def _card(options: argparse.Namespace) -> int:
 def _written(file: Path, values: dict) -> int:
     import json
 
-    from CLIPLungLib.replacing import replacing
+    from CLIPLungLib.atomic_write import replacing
 
     with replacing(file) as temporary:
         temporary.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from CLIPLungLib.ct import CTVolume
+from CLIPLungLib.image.ct_volume import CTVolume
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LIDC_FOLDER = Path(os.environ.get("CLIPLUNG_LIDC", REPOSITORY.parent / "shared" / "lidc"))
@@ -40,13 +40,14 @@ def tiny_checkpoint_file(tmp_path_factory) -> Path:
     import torch
     from torch.nn import functional
 
-    from CLIPLungLib.attributes import ATTRIBUTES
-    from CLIPLungLib.calibration import Calibration, MeasurementCalibration
-    from CLIPLungLib.checkpoint import Checkpoint, save_checkpoint
-    from CLIPLungLib.familiarity import Familiarity, FeatureSpace
+    from CLIPLungLib.calibration.measurement import MeasurementCalibration
+    from CLIPLungLib.calibration.ordinal import Calibration
+    from CLIPLungLib.calibration.out_of_distribution import Familiarity, FeatureSpace
+    from CLIPLungLib.calibration.sphericity import SphericityCalibration
+    from CLIPLungLib.image.patch import PatchSpec
+    from CLIPLungLib.inference.checkpoint import Checkpoint, save_checkpoint
     from CLIPLungLib.model.network import CLIPLungNetwork, NetworkConfig
-    from CLIPLungLib.patch import PatchSpec
-    from CLIPLungLib.shape import SphericityCalibration
+    from CLIPLungLib.vocabulary import ATTRIBUTES
 
     torch.manual_seed(0)
     levels = sum(len(attribute.levels) for attribute in ATTRIBUTES)
@@ -72,7 +73,7 @@ def tiny_checkpoint_file(tmp_path_factory) -> Path:
 @pytest.fixture
 def app():
     """A scene on slicer-core with what the application would put around it."""
-    from CLIPLungLib.scene.standalone import StandaloneSlicer
+    from CLIPLungLib.demo.slicer_core_host import StandaloneSlicer
 
     with StandaloneSlicer() as application:
         yield application
@@ -81,7 +82,7 @@ def app():
 @pytest.fixture
 def ct_node(app):
     """The synthetic CT of the scene tests."""
-    from slicer_host import synthetic_ct
+    from helpers.slicer_scene import synthetic_ct
 
     return app.add_ct(synthetic_ct())
 
@@ -89,7 +90,7 @@ def ct_node(app):
 @pytest.fixture
 def points(app):
     """A list of two points, the first on the nodule."""
-    from slicer_host import NODULE_RAS, OTHER_RAS
+    from helpers.slicer_scene import NODULE_RAS, OTHER_RAS
 
     return app.add_points("Nodules", [("N-1", NODULE_RAS), ("N-2", OTHER_RAS)])
 
@@ -98,7 +99,7 @@ def points(app):
 def application(tmp_path):
     """Slicer's application half, on Qt stand-ins."""
     pytest.importorskip("PySide6")
-    from qt_standin.application import Application
+    from standins.qt.application import Application
 
     running = Application(tmp_path / "settings.ini")
     yield running

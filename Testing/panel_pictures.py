@@ -13,10 +13,10 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
-import slicer_host
+from helpers import slicer_scene
 
-slicer = slicer_host.slicer
-from qt_standin.application import Application
+slicer = slicer_scene.slicer
+from standins.qt.application import Application
 
 WIDTH = 420
 

@@ -49,8 +49,8 @@ def check_batch(folder: Path) -> None:
     assert rows["missing"]["status"] == "failed"
     assert "none.nrrd" in rows["missing"]["error"]
 
-    from CLIPLungLib.classifier import NoduleClassifier
-    from CLIPLungLib.ct_files import read_ct
+    from CLIPLungLib.image.read import read_ct
+    from CLIPLungLib.inference.classifier import NoduleClassifier
 
     result = NoduleClassifier.load(device="cpu").classify(read_ct(folder / "ct.nrrd"), BALL_RAS)
     assert rows["ball"] == result.to_row("ball")

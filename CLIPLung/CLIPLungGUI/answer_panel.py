@@ -8,8 +8,8 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from CLIPLungLib.attributes import ATTRIBUTES
-from CLIPLungLib.result import AttributeResult, NoduleResult
+from CLIPLungLib.inference.result import AttributeResult, NoduleResult
+from CLIPLungLib.vocabulary import ATTRIBUTES
 
 BAR_STEPS = 100
 # Signs whose codes are kinds, not degrees: calcification is absent, the inside is soft tissue.

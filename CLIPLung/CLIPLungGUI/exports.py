@@ -12,7 +12,7 @@ from CLIPLungGUI.nodule_list import DONE, MOVED
 
 if TYPE_CHECKING:
     from CLIPLungGUI.logic import CLIPLungLogic
-    from CLIPLungLib.result import NoduleResult
+    from CLIPLungLib.inference.result import NoduleResult
 
 
 class Answer(NamedTuple):
@@ -25,8 +25,8 @@ class Answer(NamedTuple):
 
 def writeCSV(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, path: Path) -> None:
     """All answers, with the columns of `cliplung batch`."""
-    from CLIPLungLib.replacing import replacing
-    from CLIPLungLib.result import CSV_COLUMNS
+    from CLIPLungLib.atomic_write import replacing
+    from CLIPLungLib.inference.result import CSV_COLUMNS
 
     rows = [answer.result.to_row(answer.label) for answer in answers(logic, points)]
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
@@ -37,16 +37,16 @@ def writeCSV(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, pa
 
 def writeJSON(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, pointID: str, path: Path) -> None:
     """One answer with every number."""
-    from CLIPLungLib.report.files import write_json
+    from CLIPLungLib.inference.result_files import write_json
 
     write_json(logic.result(points, pointID), path)
 
 
 def writeReport(_logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, pointID: str, path: Path) -> None:
     """One answer as a picture."""
-    from CLIPLungLib.report.figure import save_report
-    from CLIPLungLib.scene.ct_node import ct_volume
-    from CLIPLungLib.scene.results import stored_result
+    from CLIPLungLib.report.page import save_report
+    from CLIPLungLib.scene.result_store import stored_result
+    from CLIPLungLib.scene.volume_node import ct_volume
 
     stored = stored_result(points, pointID)
     save_report(ct_volume(stored.ct_node), stored.result, path)
@@ -55,8 +55,8 @@ def writeReport(_logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode
 def writeDICOM(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, path: Path) -> None:
     """All answers as a DICOM structured report that refers to the CT's series."""
     from CLIPLungLib.report.dicom_sr import ReportedNodule, write_structured_report
-    from CLIPLungLib.scene.ct_node import ct_volume
-    from CLIPLungLib.scene.results import stored_result
+    from CLIPLungLib.scene.result_store import stored_result
+    from CLIPLungLib.scene.volume_node import ct_volume
 
     found = answers(logic, points)
     ctNodes = {stored_result(points, answer.pointID).ct_node for answer in found}

@@ -17,9 +17,9 @@ from CLIPLungGUI.nodule_list import DONE, FAILED, MOVED, NEW, WAITING, NoduleRow
 from CLIPLungGUI.parameters import CLIPLungParameterNode
 
 if TYPE_CHECKING:
-    from CLIPLungLib.result import NoduleResult
-    from CLIPLungLib.scene.points import DefinedPoint
-    from CLIPLungLib.scene.results import StoredResult
+    from CLIPLungLib.inference.result import NoduleResult
+    from CLIPLungLib.scene.control_points import DefinedPoint
+    from CLIPLungLib.scene.result_store import StoredResult
 
 POINT_GLYPH_SCALE = 1.5
 
@@ -51,8 +51,8 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
     @staticmethod
     def heatMapIDs() -> list[str]:
         """IDs of the volumes this module has made."""
-        from CLIPLungLib.scene import overlay
-        from CLIPLungLib.scene.owned import all_owned
+        from CLIPLungLib.scene import heatmap_node as overlay
+        from CLIPLungLib.scene.tagged_nodes import all_owned
 
         return [node.GetID() for node in all_owned(slicer.mrmlScene, overlay.KIND)]
 
@@ -73,7 +73,7 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
     def rows(self, points: vtkMRMLMarkupsFiducialNode, waiting: set[str]) -> list[NoduleRow]:
         """A row per placed point; `waiting` are the keys that are being analyzed."""
         from CLIPLungLib.errors import CLIPLungError
-        from CLIPLungLib.scene.points import defined_points
+        from CLIPLungLib.scene.control_points import defined_points
 
         rows = []
         for point in defined_points(points):
@@ -84,7 +84,7 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
         return rows
 
     def _row(self, points: vtkMRMLMarkupsFiducialNode, point: DefinedPoint, waiting: set[str]) -> NoduleRow:
-        from CLIPLungLib.scene.results import is_stale, stored_result
+        from CLIPLungLib.scene.result_store import is_stale, stored_result
 
         key, stored = self.key(points, point.id), stored_result(points, point.id)
         result = stored.result if stored else None
@@ -106,7 +106,7 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
     def stored(points: vtkMRMLMarkupsFiducialNode, pointID: str) -> StoredResult | None:
         """What the scene holds for a point; None for a damaged one too, whose row says so."""
         from CLIPLungLib.errors import CLIPLungError
-        from CLIPLungLib.scene.results import stored_result
+        from CLIPLungLib.scene.result_store import stored_result
 
         try:
             return stored_result(points, pointID)
@@ -121,7 +121,7 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
     @staticmethod
     def hasPoint(points: vtkMRMLMarkupsFiducialNode, pointID: str) -> bool:
         """Whether the point is still there."""
-        from CLIPLungLib.scene.points import has_point
+        from CLIPLungLib.scene.control_points import has_point
 
         return has_point(points, pointID)
 
@@ -133,8 +133,8 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
         Raises:
             InputError: the volume or the point cannot be used; the text says why.
         """
-        from CLIPLungLib.scene.ct_node import ct_volume
-        from CLIPLungLib.scene.points import point_world_ras
+        from CLIPLungLib.scene.control_points import point_world_ras
+        from CLIPLungLib.scene.volume_node import ct_volume
 
         volume, ras, classifier = ct_volume(ct), point_world_ras(points, pointID), self.classifier
         # Held so that the voxels outlive the node, should the scene be closed while the thread reads them.
@@ -150,15 +150,15 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
         ct: vtkMRMLScalarVolumeNode, points: vtkMRMLMarkupsFiducialNode, pointID: str, result: NoduleResult
     ) -> None:
         """Put an answer into the scene."""
-        from CLIPLungLib.scene.results import store_result
+        from CLIPLungLib.scene.result_store import store_result
 
         store_result(ct, points, pointID, result)
 
     @staticmethod
     def jumpTo(points: vtkMRMLMarkupsFiducialNode, pointID: str) -> None:
         """Centre the slice views on a point."""
-        from CLIPLungLib.scene.layers import jump_slices
-        from CLIPLungLib.scene.points import point_world_ras
+        from CLIPLungLib.scene.control_points import point_world_ras
+        from CLIPLungLib.scene.slice_layers import jump_slices
 
         jump_slices(slicer.mrmlScene, point_world_ras(points, pointID))
 
@@ -167,8 +167,8 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
         points: vtkMRMLMarkupsFiducialNode, pointID: str, opacity: float, threshold: float, showLegend: bool
     ) -> None:
         """The heat map of a point over its CT in every slice view; nothing where there is none."""
-        from CLIPLungLib.scene.layers import refresh_legends
-        from CLIPLungLib.scene.results import show_stored
+        from CLIPLungLib.scene.result_store import show_stored
+        from CLIPLungLib.scene.slice_layers import refresh_legends
 
         stored = CLIPLungLogic.stored(points, pointID)
         if stored is None or stored.ct_node is None:
@@ -189,7 +189,7 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
     @staticmethod
     def removeOrphans() -> None:
         """Take away the results of points that are gone."""
-        from CLIPLungLib.scene.results import remove_orphans
+        from CLIPLungLib.scene.result_store import remove_orphans
 
         remove_orphans(slicer.mrmlScene)
 

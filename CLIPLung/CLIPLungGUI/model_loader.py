@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from CLIPLungGUI import installer
-from CLIPLungGUI.worker import BackgroundWorker
+from CLIPLungGUI.background_worker import BackgroundWorker
 
 DEVICE_SETTING, MODEL_SETTING = "CLIPLung/Device", "CLIPLung/ModelFile"
 KEY = "model"
@@ -124,7 +124,7 @@ class ModelLoader:
 
 def loadClassifier(path: str, device: str) -> Any:
     """Runs in the thread: importing torch and reading the weights take seconds."""
-    from CLIPLungLib.classifier import NoduleClassifier
+    from CLIPLungLib.inference.classifier import NoduleClassifier
 
     return NoduleClassifier.load(path or None, device)
 

@@ -37,8 +37,8 @@ def registerSampleData() -> None:
 
 def addSyntheticChest(_source: Any = None) -> list[slicer.vtkMRMLScalarVolumeNode]:
     """Draw the chest and put it into the scene; takes some seconds."""
-    from CLIPLungLib.demo.chest import synthetic_chest
-    from CLIPLungLib.scene.layers import set_lung_window
+    from CLIPLungLib.phantom.chest import synthetic_chest
+    from CLIPLungLib.scene.slice_layers import set_lung_window
 
     with slicer.util.WaitCursor():
         slicer.util.showStatusMessage(_("Drawing a synthetic chest..."))

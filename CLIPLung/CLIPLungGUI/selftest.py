@@ -14,8 +14,8 @@ import slicer
 
 from CLIPLungGUI import exports
 from CLIPLungGUI.sample_data import addBall
-from CLIPLungLib.attributes import ATTRIBUTES
-from CLIPLungLib.result import AttributeResult, NoduleResult
+from CLIPLungLib.inference.result import AttributeResult, NoduleResult
+from CLIPLungLib.vocabulary import ATTRIBUTES
 
 LARGE_RAS, SMALL_RAS, AIR_RAS = (20.0, 10.0, 5.0), (-22.0, -8.0, -6.0), (0.0, 150.0, 0.0)
 TIMEOUT_S = 180.0

@@ -1,1 +1,1 @@
-"""A demonstration that needs no patient data: a synthetic chest CT with nodules of real LIDC-IDRI shape."""
+"""The whole way of work on the synthetic chest, with slicer-core in place of 3D Slicer."""

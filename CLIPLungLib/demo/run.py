@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from CLIPLungLib.batch import COHORT_COLUMNS
-from CLIPLungLib.classifier import NoduleClassifier
-from CLIPLungLib.ct import CTVolume
-from CLIPLungLib.ct_files import read_ct
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.report.figure import save_report
-from CLIPLungLib.report.files import write_ct, write_heatmap, write_json
-from CLIPLungLib.result import DISCLAIMER, NoduleResult
+from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.read import read_ct
+from CLIPLungLib.inference.classifier import NoduleClassifier
+from CLIPLungLib.inference.cohort import COHORT_COLUMNS
+from CLIPLungLib.inference.result import DISCLAIMER, NoduleResult
+from CLIPLungLib.inference.result_files import write_ct, write_heatmap, write_json
+from CLIPLungLib.report.page import save_report
 
 SCENE_NAME, CHEST_NAME, COHORT_NAME = "scene.mrb", "chest.nrrd", "cohort.csv"
 VIEW_WIDTH_MM = 110.0
@@ -73,8 +73,8 @@ def run_demo(
 
 
 def _synthetic_case() -> tuple[CTVolume, list[DemoPoint]]:
-    from CLIPLungLib.demo.chest import synthetic_chest
-    from CLIPLungLib.demo.nodules import place_nodules
+    from CLIPLungLib.phantom.chest import synthetic_chest
+    from CLIPLungLib.phantom.nodules import place_nodules
 
     chest = synthetic_chest()
     placed = place_nodules(chest)
@@ -118,9 +118,9 @@ def _write_scene(
     if importlib.util.find_spec("slicer") is None:
         yield "No scene and no slice pictures: the package slicer-core is not installed (pip install 'cliplung[slicer]')."
         return
-    from CLIPLungLib.scene.layers import jump_slices
-    from CLIPLungLib.scene.results import show_result
-    from CLIPLungLib.scene.standalone import StandaloneSlicer
+    from CLIPLungLib.demo.slicer_core_host import StandaloneSlicer
+    from CLIPLungLib.scene.result_store import show_result
+    from CLIPLungLib.scene.slice_layers import jump_slices
 
     with StandaloneSlicer() as application:
         ct_node = application.add_ct(ct)
@@ -137,14 +137,14 @@ def _write_scene(
 
 
 def _rendering_problem() -> str | None:
-    from CLIPLungLib.scene.render import rendering_problem
+    from CLIPLungLib.demo.offscreen_views import rendering_problem
 
     return rendering_problem()
 
 
 def _draw_slices(application: object, file: Path) -> None:
     """Axial, sagittal and coronal view side by side, as Slicer's own classes draw them."""
-    from CLIPLungLib.scene.render import SliceView, save_png
+    from CLIPLungLib.demo.offscreen_views import SliceView, save_png
 
     pictures = []
     for name in ("Red", "Yellow", "Green"):

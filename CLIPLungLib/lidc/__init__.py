@@ -1,1 +1,1 @@
-"""LIDC-IDRI: reading the nodule table, preparing patches for training."""
+"""LIDC-IDRI: the readers' annotations, the nodule table, and patches for training."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from CLIPLungLib.attributes import CLASSES
 from CLIPLungLib.model.image_encoder import ChannelEncoder, FeatureMaps, SliceEncoder
+from CLIPLungLib.vocabulary import CLASSES
 
 
 @dataclass(frozen=True)

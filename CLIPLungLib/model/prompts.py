@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from CLIPLungLib.attributes import ATTRIBUTES, CLASSES, class_prompts, level_prompts
 from CLIPLungLib.model.text_encoder import TextEncoder
+from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES, class_prompts, level_prompts
 
 HIDDEN = 32
 CONTEXT_STD = 0.02

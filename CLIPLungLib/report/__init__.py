@@ -1,1 +1,1 @@
-"""What a reader takes away: the picture of a result (`figure.save_report`) and the files beside it (`files`)."""
+"""What a reader takes away: the picture of a result (`page.save_report`) and the DICOM structured report."""

@@ -6,7 +6,7 @@ Every code is (value, scheme, meaning). NCIt is the NCI Thesaurus, RADLEX the le
 
 from __future__ import annotations
 
-from CLIPLungLib.attributes import ATTRIBUTES, CLASSES
+from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES
 
 Code = tuple[str, str, str]
 

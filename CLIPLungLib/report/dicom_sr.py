@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from CLIPLungLib.ct import CTVolume
+from CLIPLungLib.atomic_write import replacing
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.replacing import replacing
+from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.inference.result import DISCLAIMER, NoduleResult
 from CLIPLungLib.report import dicom_codes
-from CLIPLungLib.result import DISCLAIMER, NoduleResult
 from CLIPLungLib.version import __version__
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from CLIPLungLib import palette
-from CLIPLungLib.attributes import ATTRIBUTES, CLASSES, Attribute
-from CLIPLungLib.result import AttributeResult, NoduleResult
+from CLIPLungLib.inference.result import AttributeResult, NoduleResult
+from CLIPLungLib.report import palette
+from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES, Attribute
 
 if TYPE_CHECKING:
-    from CLIPLungLib.report.sheet import Sheet
+    from CLIPLungLib.report.canvas import Sheet
 
 PADDING = 0.20
 SIMILARITY_WIDTH, LEVEL_WIDTH = 0.70, 0.56

@@ -5,10 +5,10 @@ from __future__ import annotations
 import slicer
 import vtk
 
-from CLIPLungLib.attributes import ATTRIBUTES
-from CLIPLungLib.result import NoduleResult
-from CLIPLungLib.scene.owned import POINT_ID, add_owned, find_owned, remove_with_parts
-from CLIPLungLib.scene.points import DefinedPoint
+from CLIPLungLib.inference.result import NoduleResult
+from CLIPLungLib.scene.control_points import DefinedPoint
+from CLIPLungLib.scene.tagged_nodes import POINT_ID, add_owned, find_owned, remove_with_parts
+from CLIPLungLib.vocabulary import ATTRIBUTES
 
 KINDS = CHART, SERIES, TABLE = "chart", "chart series", "chart table"
 BAR_COLOR = (0.85, 0.35, 0.13)

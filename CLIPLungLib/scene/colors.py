@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
-from CLIPLungLib.palette import heat_rgb
-from CLIPLungLib.scene.owned import add_owned, all_owned
+from CLIPLungLib.report.palette import heat_rgb
+from CLIPLungLib.scene.tagged_nodes import add_owned, all_owned
 
 NAME = "CLIPLung relevance"
 KIND = "colors"

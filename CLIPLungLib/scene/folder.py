@@ -9,8 +9,8 @@ from __future__ import annotations
 import slicer
 import vtk
 
-from CLIPLungLib.scene.overlay import KIND as OVERLAY
-from CLIPLungLib.scene.owned import CT_ROLE, all_owned
+from CLIPLungLib.scene.heatmap_node import KIND as OVERLAY
+from CLIPLungLib.scene.tagged_nodes import CT_ROLE, all_owned
 
 FOLDER = "CLIPLung.folder"
 

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from CLIPLungLib.attributes import ATTRIBUTES
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.lidc.prepare import EMPTY_BEYOND_MM, MARGIN_PIXELS, VIEW_KINDS, PreparedViews
-from CLIPLungLib.lidc.table import LidcNodule
-from CLIPLungLib.model.objective import Targets
-from CLIPLungLib.patch import PatchSpec
-from CLIPLungLib.training.augment import apply_grids, random_grey, random_grids
+from CLIPLungLib.image.patch import PatchSpec
+from CLIPLungLib.lidc.nodule_table import LidcNodule
+from CLIPLungLib.lidc.training_patches import EMPTY_BEYOND_MM, MARGIN_PIXELS, VIEW_KINDS, PreparedViews
+from CLIPLungLib.training.augmentation import apply_grids, random_grey, random_grids
 from CLIPLungLib.training.config import TrainConfig
+from CLIPLungLib.training.objective import Targets
+from CLIPLungLib.vocabulary import ATTRIBUTES
 
 # How often each kind of view is drawn when a nodule has several.
 VIEW_WEIGHTS = {"volume": 0.5, "slice": 0.25, "cube": 0.25, "crop": 0.25}

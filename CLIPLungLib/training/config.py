@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.patch import PatchSpec
 from CLIPLungLib.model.network import NetworkConfig
-from CLIPLungLib.model.objective import LossWeights
-from CLIPLungLib.patch import PatchSpec
+from CLIPLungLib.training.objective import LossWeights
 
 
 @dataclass(frozen=True)

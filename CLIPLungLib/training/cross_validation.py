@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from CLIPLungLib.atomic_write import replacing
+from CLIPLungLib.calibration.out_of_distribution import fit_feature_space
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.familiarity import fit_feature_space
-from CLIPLungLib.lidc.prepare import PreparedViews
-from CLIPLungLib.lidc.table import LidcNodule
-from CLIPLungLib.model.parallel import process_rank, wait_for_all
+from CLIPLungLib.lidc.nodule_table import LidcNodule
+from CLIPLungLib.lidc.training_patches import PreparedViews
 from CLIPLungLib.model.text_encoder import TextEncoder
-from CLIPLungLib.replacing import replacing
 from CLIPLungLib.training.config import TrainConfig
-from CLIPLungLib.training.loop import Trainer
+from CLIPLungLib.training.parallel import process_rank, wait_for_all
 from CLIPLungLib.training.predict import Predictions, features_and_presence, join_predictions
+from CLIPLungLib.training.trainer import Trainer
 
 ANSWERS_NAME, JUDGEMENTS_NAME = "answers.npz", "judgements.npz"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from CLIPLungLib.replacing import replacing
+from CLIPLungLib.atomic_write import replacing
 
 LOG_NAME, TENSORBOARD_NAME = "log.csv", "tensorboard"
 

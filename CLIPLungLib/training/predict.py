@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from CLIPLungLib.attributes import ATTRIBUTE_NAMES, ATTRIBUTES
+from CLIPLungLib.atomic_write import replacing
+from CLIPLungLib.calibration.out_of_distribution import presence_at_click
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.familiarity import presence_at_click
-from CLIPLungLib.lidc.prepare import VIEW_KINDS, PreparedViews
-from CLIPLungLib.lidc.table import LidcNodule
-from CLIPLungLib.measure import measure_outline
+from CLIPLungLib.image.patch import PatchSpec
+from CLIPLungLib.inference.outline_measurement import measure_outline
+from CLIPLungLib.lidc.nodule_table import LidcNodule
+from CLIPLungLib.lidc.training_patches import VIEW_KINDS, PreparedViews
 from CLIPLungLib.model.image_encoder import outline_probability
-from CLIPLungLib.model.losses import grouped_log_softmax
 from CLIPLungLib.model.network import CLIPLungNetwork, NetworkOutput
 from CLIPLungLib.model.prompts import attribute_of_level
-from CLIPLungLib.patch import PatchSpec
-from CLIPLungLib.replacing import replacing
 from CLIPLungLib.training.batches import evaluation_batches
+from CLIPLungLib.training.losses import grouped_log_softmax
+from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, ATTRIBUTES
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,90 @@
+"""Questions to the model, answered in the background, and the answers put into the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from CLIPLungGUI.background_worker import BackgroundWorker
+from CLIPLungGUI.logic import CLIPLungLogic
+from CLIPLungGUI.model_loader import KEY as MODEL_KEY
+from CLIPLungGUI.nodule_list import NoduleRow
+
+
+class Analyses:
+    """Asks for the answers of points.
+
+    Args:
+        logic: whose classifier answers.
+        worker: runs the classifier.
+        inputs: gives the CT and the list of points of the panel; None where one is not chosen.
+        onStored: called with a list of points and a point's ID when its answer is in the scene.
+        onChange: called when there is something else to show.
+    """
+
+    def __init__(
+        self,
+        logic: CLIPLungLogic,
+        worker: BackgroundWorker,
+        inputs: Callable[[], tuple[Any, Any]],
+        onStored: Callable[[Any, str], None],
+        onChange: Callable[[], None],
+    ) -> None:
+        self.logic, self.worker, self.inputs = logic, worker, inputs
+        self.onStored, self.onChange = onStored, onChange
+
+    def ask(self, pointID: str) -> None:
+        """Ask for the answer for a point; nothing happens without a CT or a model."""
+        ct, points = self.inputs()
+        if ct is None or points is None or self.logic.classifier is None:
+            return
+        key, ids = self.logic.key(points, pointID), (points.GetID(), ct.GetID())
+        self.logic.failures.pop(key, None)
+        try:
+            work = self.logic.job(ct, points, pointID)
+        except Exception as error:
+            self._onRefused(key, error)
+            return
+        self.worker.submit(
+            key,
+            work,
+            lambda result: self._onAnswer(*ids, pointID, result),
+            lambda error: self._onRefused(key, error),
+        )
+
+    def askFor(self, rows: Sequence[NoduleRow], *states: str) -> str:
+        """Ask for every point in one of these states; returns the ID of the last of them."""
+        asked = [row.pointID for row in rows if row.state in states]
+        for pointID in asked:
+            self.ask(pointID)
+        return asked[-1] if asked else ""
+
+    @property
+    def waiting(self) -> set[str]:
+        """Keys of the points that have no answer yet."""
+        return self.worker.keys - {MODEL_KEY}
+
+    def cancel(self) -> None:
+        """Forget the nodules that wait; they can be asked for again."""
+        for key in self.waiting:
+            self.logic.failures[key] = _("Cancelled. Press 'Analyze again' to ask for the answer.")
+            self.worker.cancel(key)
+        self.onChange()
+
+    def _onAnswer(self, pointsID: str, ctID: str, pointID: str, result: Any) -> None:
+        points, ct = slicer.mrmlScene.GetNodeByID(pointsID), slicer.mrmlScene.GetNodeByID(ctID)
+        if points is None or ct is None or not self.logic.hasPoint(points, pointID):
+            return  # gone meanwhile
+        try:
+            self.logic.store(ct, points, pointID, result)
+        except Exception as error:
+            self._onRefused(self.logic.key(points, pointID), error)
+            return
+        self.onStored(points, pointID)
+
+    def _onRefused(self, key: str, error: Exception) -> None:
+        self.logic.failures[key] = self.logic.reason(error)
+        self.onChange()

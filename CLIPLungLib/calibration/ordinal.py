@@ -1,0 +1,75 @@
+"""From the network's malignancy score to probabilities: one ordinal logistic curve, fitted on patients the network had not seen."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+
+from CLIPLungLib.vocabulary import BENIGN_BELOW, MALIGNANT_ABOVE, SUSPICIOUS_ABOVE
+
+CUTS = (BENIGN_BELOW, SUSPICIOUS_ABOVE, MALIGNANT_ABOVE)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """P(mean rating > cut) = 1 / (1 + exp(offset - slope * suspicion)), one rising offset per cut.
+
+    With one slope for all cuts the three answers can never contradict each other.
+
+    Attributes:
+        slope: positive.
+        offsets: for the cuts 2.5, 3 and 3.5 of the mean malignancy rating.
+    """
+
+    slope: float
+    offsets: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if not (
+            np.isfinite([self.slope, *self.offsets]).all()
+            and self.slope > 0
+            and list(self.offsets) == sorted(self.offsets)
+        ):
+            raise ValueError(f"calibration needs a positive slope and rising offsets, not {self}")
+
+    def exceeds(self, suspicion: np.ndarray) -> np.ndarray:
+        """(N, 3) probability that the mean rating exceeds each of CUTS, for (N,) suspicions."""
+        return expit(self.slope * np.asarray(suspicion, dtype=np.float64)[:, None] - np.array(self.offsets))
+
+    def class_probabilities(self, suspicion: np.ndarray) -> np.ndarray:
+        """(N, 3) probabilities of benign (<= 2.5), unsure, malignant (> 3.5), each row summing to 1."""
+        above = self.exceeds(suspicion)
+        return np.stack([1 - above[:, 0], above[:, 0] - above[:, 2], above[:, 2]], axis=1)
+
+    def malignancy_probability(self, suspicion: np.ndarray) -> np.ndarray:
+        """(N,) probability that the mean rating exceeds 3."""
+        return self.exceeds(suspicion)[:, 1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def fit_calibration(suspicion: np.ndarray, mean_rating: np.ndarray) -> Calibration:
+    """The calibration of highest likelihood.
+
+    Args:
+        suspicion: (N,) of nodules whose patients the network has not learned from.
+        mean_rating: (N,) mean malignancy ratings of the same nodules.
+    """
+    from scipy.optimize import minimize
+
+    above = np.asarray(mean_rating)[:, None] > np.array(CUTS)  # (N, 3)
+
+    def offsets_of(parameters: np.ndarray) -> np.ndarray:
+        return parameters[1] + np.array([0.0, *np.cumsum(np.exp(parameters[2:]))])
+
+    def negative_log_likelihood(parameters: np.ndarray) -> float:
+        logits = np.exp(parameters[0]) * suspicion[:, None] - offsets_of(parameters)
+        return float(np.logaddexp(0.0, np.where(above, -logits, logits)).mean())
+
+    found = minimize(negative_log_likelihood, np.zeros(4), method="BFGS").x
+    return Calibration(float(np.exp(found[0])), tuple(float(value) for value in offsets_of(found)))

@@ -1,0 +1,1 @@
+"""A CT series out of DICOM files: headers, geometry, voxels."""

@@ -1,0 +1,37 @@
+"""Trilinear values of a CT at any points in space. Touches only the voxels it needs."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.ct_volume import CTVolume
+
+
+def grid_coordinates(ct: CTVolume, patch_to_ras: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Continuous i, j, k of the scan at every patch voxel: (Z, Y, X, 3)."""
+    patch_to_ijk = ct.ras_to_ijk @ patch_to_ras
+    k, j, i = (np.arange(n, dtype=np.float64) for n in shape)
+    columns = patch_to_ijk[:3, :3].T
+    return (
+        k[:, None, None, None] * columns[2] + j[None, :, None, None] * columns[1] + i[None, None, :, None] * columns[0]
+    ) + patch_to_ijk[:3, 3]
+
+
+def sample_hu(ct: CTVolume, coordinates_ijk: np.ndarray) -> np.ndarray:
+    """Trilinear HU (float32, shape ...) at continuous i, j, k (..., 3); beyond the scan the border's value.
+
+    Raises:
+        InputError: voxels that are not numbers among those needed.
+    """
+    clamped = np.clip(coordinates_ijk, 0.0, ct.size_ijk - 1.0)
+    low = np.floor(clamped.reshape(-1, 3).min(axis=0)).astype(int)
+    high = np.ceil(clamped.reshape(-1, 3).max(axis=0)).astype(int) + 1
+    box = ct.hu[low[2] : high[2], low[1] : high[1], low[0] : high[0]].astype(np.float32)
+    if not np.isfinite(box).all():
+        raise InputError(
+            f"'{ct.name}' holds values that are not numbers within the patch. Repair or reload the CT; nothing is guessed for them."
+        )
+    kji = np.moveaxis(clamped - low, -1, 0)[::-1]
+    return ndimage.map_coordinates(box, kji, order=1, mode="nearest", output=np.float32)

@@ -1,0 +1,86 @@
+"""The files beside the picture: heat map and numbers. A file under its final name is always complete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from CLIPLungLib.atomic_write import replacing
+from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.inference.result import NoduleResult
+
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+ROUNDING_TOLERANCE = 1e-5
+
+
+def write_json(result: NoduleResult, path: Path) -> None:
+    """Write the numbers of a result as JSON.
+
+    Raises:
+        InputError: a number is NaN or infinite; JSON has no such numbers and no reader could use them.
+        OSError: the folder cannot be written.
+    """
+    try:
+        text = result.to_json()
+    except ValueError as error:
+        raise InputError(
+            f"The result at {result.point_ras} RAS mm is not written to '{path}': it holds a number that is NaN or infinite. "
+            "Check the CT around the point for damaged voxels and classify again."
+        ) from error
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_heatmap(result: NoduleResult, path: Path) -> None:
+    """Write the heat map as an NRRD volume: float32, 0..1, in patient space (LPS, as the format's readers expect).
+
+    Raises:
+        InputError: the heat map is not a finite 3-D array within 0..1, or the name does not end in .nrrd.
+        OSError: the folder cannot be made.
+        RuntimeError: SimpleITK cannot write there.
+    """
+    if Path(path).suffix.lower() != ".nrrd":
+        raise InputError(f"'{path}' is no name for a heat map: it is stored as NRRD. Choose a name that ends in .nrrd.")
+    _write_volume(checked_heatmap(result), result.heatmap_to_ras, path)
+
+
+def write_ct(ct: CTVolume, path: Path) -> None:
+    """Write a CT as an NRRD volume in patient space.
+
+    Raises:
+        OSError: the folder cannot be made.
+        RuntimeError: SimpleITK cannot write there.
+    """
+    _write_volume(ct.hu, ct.ijk_to_ras, path)
+
+
+def _write_volume(voxels: np.ndarray, ijk_to_ras: np.ndarray, path: Path) -> None:
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(voxels)
+    matrix_lps = RAS_TO_LPS @ np.asarray(ijk_to_ras, dtype=np.float64)
+    spacing_mm = np.linalg.norm(matrix_lps[:3, :3], axis=0)
+    image.SetOrigin(matrix_lps[:3, 3].tolist())
+    image.SetSpacing(spacing_mm.tolist())
+    image.SetDirection((matrix_lps[:3, :3] / spacing_mm).ravel().tolist())
+    with replacing(path) as temporary:
+        sitk.WriteImage(image, str(temporary), useCompression=True)
+
+
+def checked_heatmap(result: NoduleResult) -> np.ndarray:
+    """The heat map as (Z, Y, X) float32 in 0..1.
+
+    Raises:
+        InputError: it is not a 3-D array of finite numbers within 0..1.
+    """
+    heatmap = np.asarray(result.heatmap, dtype=np.float32)
+    low, high = -ROUNDING_TOLERANCE, 1.0 + ROUNDING_TOLERANCE
+    # Written so that NaN fails it too.
+    if heatmap.ndim != 3 or heatmap.size == 0 or not ((heatmap >= low) & (heatmap <= high)).all():
+        raise InputError(
+            f"The heat map at {result.point_ras} RAS mm cannot be used: it must be a 3-D array of numbers within 0..1 "
+            f"(shape {heatmap.shape}). Check the CT around the point for damaged voxels and classify again."
+        )
+    return np.clip(heatmap, 0.0, 1.0)

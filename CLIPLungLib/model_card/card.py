@@ -1,0 +1,228 @@
+"""The model card as one Markdown file with its plots beside it, generated from the out-of-fold answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from CLIPLungLib.atomic_write import replacing
+from CLIPLungLib.errors import InputError
+from CLIPLungLib.evaluation.metrics import auc
+from CLIPLungLib.model_card import prose
+from CLIPLungLib.model_card.diameter_plot import diameter_figure
+from CLIPLungLib.model_card.gallery import Case, case_facts, write_gallery
+from CLIPLungLib.model_card.interval_plots import Row, attributes_figure, reality_figure
+from CLIPLungLib.model_card.plot_style import save_figure
+from CLIPLungLib.model_card.rating_plot import rating_figure
+from CLIPLungLib.model_card.reliability_plot import reliability_figure
+from CLIPLungLib.model_card.robustness_table import condition_rows, condition_table
+from CLIPLungLib.model_card.roc_plot import roc_figure
+from CLIPLungLib.version import __version__
+from CLIPLungLib.vocabulary import SUSPICIOUS_ABOVE
+
+if TYPE_CHECKING:
+    from CLIPLungLib.inference.checkpoint import Checkpoint
+
+CARD_NAME, PLOTS_FOLDER, GALLERY_FOLDER = "model_card.md", "model_card", "gallery"
+PICTURE_PIXELS = 600
+COMMANDS = (
+    "cliplung lidc prepare LIDC --output views.npz",
+    "cliplung train --lidc LIDC --views views.npz --output runs/shipped",
+    "cliplung crossvalidate --config CLIPLungLib/training/configs/VARIANT.json --lidc LIDC --views views.npz --output runs/VARIANT",
+    "cliplung evaluate --lidc LIDC --views views.npz --runs runs --output results.json",
+    "cliplung reality --lidc LIDC --views views.npz --runs runs --output reality.json",
+    "cliplung heatmaps --lidc LIDC --views views.npz --runs runs --output heatmaps.json",
+    "cliplung card --lidc LIDC --views views.npz --runs runs --results results.json --reality reality.json --heatmaps heatmaps.json --output card",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Out-of-fold answers of the model for N nodules, each once.
+
+    Attributes:
+        rating: (N,) readers' mean malignancy.
+        score: (N,) uncalibrated, for the order alone.
+        probability: (N,) calibrated, that it exceeds 3.
+        size_mm: (N,) the readers' diameter.
+        measured_mm: (N,) the model's own; NaN where it outlined nothing.
+        size_probability: (N,) of the size-only floor; None leaves its diagram out.
+        auc_intervals: "model" and "size" -> 95 % interval of the AUC above against below 3.
+    """
+
+    rating: np.ndarray
+    score: np.ndarray
+    probability: np.ndarray
+    size_mm: np.ndarray
+    measured_mm: np.ndarray
+    size_probability: np.ndarray | None = None
+    auc_intervals: Mapping[str, tuple[float, float]] | None = None
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(values) for name, values in vars(self).items() if isinstance(values, np.ndarray)}
+        if len(set(lengths.values())) != 1 or 0 in lengths.values():
+            raise InputError(
+                f"The card's answers must be of the same nodules, one at least; got {lengths}. Give one value per nodule."
+            )
+
+
+def checkpoint_facts(checkpoint: Checkpoint) -> dict[str, str]:
+    """What the card's table says of the weights."""
+    patch, calibration = checkpoint.patch, checkpoint.calibration
+    facts = {
+        "weights": f"`{checkpoint.sha256}` (SHA-256)",
+        "patch": f"{_times(patch.shape)} voxels of {_times(patch.spacing_mm)} mm (planes, rows, columns)",
+        "window": f"{patch.window_hu[0]:g} to {patch.window_hu[1]:g} HU",
+        "calibration": f"slope {calibration.slope:.3f}, offsets " + ", ".join(f"{o:.3f}" for o in calibration.offsets),
+    }
+    plain = {key: value for key, value in checkpoint.provenance.items() if isinstance(value, str | int | float)}
+    return facts | {key.replace("_", " "): str(value) for key, value in plain.items()}
+
+
+def write_card(
+    results: Mapping[str, Any],
+    facts: Mapping[str, str],
+    answers: Answers,
+    tables: Mapping[str, str],
+    output: Path,
+    attributes: Sequence[Row] = (),
+    reality: Mapping[str, Mapping[str, Any]] | None = None,
+    cases: Sequence[Case] | None = None,
+    commands: Sequence[str] = COMMANDS,
+) -> Path:
+    """Write `model_card.md`, its plots in `model_card/`, and the gallery in `gallery/` when there are cases.
+
+    Args:
+        results: "rule" and "folds" of the results file, shown with the protocol.
+        facts: of the checkpoint, name -> text.
+        answers: what the plots are drawn from.
+        tables: heading -> Markdown table of figures, in order.
+        output: folder, made when missing.
+        attributes: rows of the attribute plot.
+        reality: condition -> figures of `training.reality.compare_pairs`.
+        cases: for the gallery. They show patients' scans: keep such a folder out of the project.
+        commands: that lead from LIDC-IDRI to this card.
+
+    Returns:
+        The card's path.
+    """
+    output = Path(output)
+    file = output / CARD_NAME
+    parts = [prose.HEAD, _facts_table(facts), prose.USE, prose.DATA, _protocol(results)]
+    parts += ["## Figures", *(f"### {heading}\n\n{table}" for heading, table in tables.items()), "## Plots"]
+    for name, figure, caption in _figures(answers, attributes):
+        parts.append(_picture(output, name, figure, caption))
+    if reality:
+        parts.append(_reality(output, reality))
+    parts += [_gallery(output, cases), prose.LIMITS, _reproduce(commands)]
+    with replacing(file) as temporary:
+        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return file
+
+
+def _figures(answers: Answers, attributes: Sequence[Row]) -> Iterator[tuple[str, Figure, str]]:
+    """File name, figure and caption of every plot of the out-of-fold answers."""
+    suspicious = answers.rating > SUSPICIOUS_ABOVE
+    decided = answers.rating != SUSPICIOUS_ABOVE
+    yield (
+        "reliability",
+        reliability_figure(suspicious, answers.probability, answers.size_probability),
+        f"Reliability over {len(answers.rating)} nodules: the share with a mean rating above 3, with 95 % intervals, against the probability "
+        "given; below, how many nodules each bin holds.",
+    )
+    yield (
+        "roc",
+        roc_figure(
+            suspicious[decided],
+            answers.score[decided],
+            answers.probability[decided],
+            answers.size_mm[decided],
+            answers.auc_intervals,
+        ),
+        "ROC of the model, before calibration, and of the readers' diameter. Rings mark probabilities, which are examples and no advice. "
+        "In the order of the probabilities, for which each fold has a calibration of its own, the AUC is "
+        f"{auc(suspicious[decided], answers.probability[decided]):.3f}.",
+    )
+    yield (
+        "rating",
+        rating_figure(answers.rating, answers.probability),
+        "Probability by the readers' mean rating: median, quartiles, and whiskers from the 5th to the 95th percentile.",
+    )
+    if attributes:
+        yield (
+            "attributes",
+            attributes_figure(attributes),
+            "Agreement on the signs, with 95 % intervals: the model's, and one reader's.",
+        )
+    if np.isfinite(answers.measured_mm).sum() > 1:
+        yield (
+            "diameter",
+            diameter_figure(answers.size_mm, answers.measured_mm),
+            "The diameter measured in the outline against the readers'; right, Bland and Altman's differences with bias and 95 % limits.",
+        )
+
+
+def _picture(output: Path, name: str, figure: Figure, caption: str) -> str:
+    save_figure(figure, output / PLOTS_FOLDER / f"{name}.png")
+    return f"{_image(f'{PLOTS_FOLDER}/{name}.png', caption)}\n\n*{caption}*"
+
+
+def _facts_table(facts: Mapping[str, str]) -> str:
+    rows = {"version": f"CLIPLung {__version__}", **facts}
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {text.replace('|', '/')} |" for name, text in rows.items())])
+
+
+def _protocol(results: Mapping[str, Any]) -> str:
+    lines = [f"- **{name.capitalize()}**: {_words(results[name])}" for name in ("rule", "folds") if name in results]
+    return "\n".join(["## Protocol", "", *lines, prose.PROTOCOL])
+
+
+def _reality(output: Path, reality: Mapping[str, Mapping[str, Any]]) -> str:
+    caption = (
+        "The same nodules under other conditions: change of the AUC (mean above against below 3) with paired 95 % intervals. "
+        "Every click was moved once in a random direction; in volumes it ends at the first and last slice."
+    )
+    picture = _picture(output, "reality", reality_figure(condition_rows(reality)), caption)
+    return f"## Reality check\n\n{picture}\n\n{condition_table(reality)}"
+
+
+def _gallery(output: Path, cases: Sequence[Case] | None) -> str:
+    head = "## Where it fails\n\nThe most confident wrong answers, out of fold, with the readers' outline."
+    if not cases:
+        return (
+            f"{head} They show patients' scans, so this card comes without them: generate it from the LIDC-IDRI files with the "
+            "gallery switched on, as told under *How to reproduce*, and they are written beside it."
+        )
+    pictures = [
+        _image(f"{GALLERY_FOLDER}/{file.name}", "; ".join(case_facts(case)))
+        for case, file in zip(cases, write_gallery(cases, output / GALLERY_FOLDER), strict=True)
+    ]
+    return "\n\n".join([f"{head} Images: LIDC-IDRI, CC BY 3.0.", *pictures])
+
+
+def _reproduce(commands: Sequence[str]) -> str:
+    lines = "\n".join(commands)
+    return (
+        f"## How to reproduce\n\n`LIDC` is a folder with nodules.csv and the images it names.\n\n```sh\n{lines}\n```\n\n"
+        f"Everything is seeded. This file is generated by CLIPLung {__version__}: change the program, not the file."
+    )
+
+
+def _image(source: str, description: str) -> str:
+    return f'<img src="{escape(source)}" width="{PICTURE_PIXELS}" alt="{escape(description)}" />'
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {_words(part)}" for key, part in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _times(numbers: Sequence[float]) -> str:
+    return " x ".join(f"{number:g}" for number in numbers)

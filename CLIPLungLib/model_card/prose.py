@@ -1,0 +1,53 @@
+"""The words of the card that no figure changes."""
+
+from __future__ import annotations
+
+from CLIPLungLib.inference.result import DISCLAIMER
+from CLIPLungLib.training.final_model import DATA_CITATION, METHOD_CITATION
+
+HEAD = f"""# Model card: CLIP-Lung
+
+> **{DISCLAIMER}**
+
+CLIP-Lung answers for one click on a lung nodule in a CT: a calibrated probability that radiologists' mean malignancy rating exceeds 3 of 5,
+the classes benign, unsure and malignant, the eight signs of the LIDC vocabulary by comparison with their texts, an outline with diameters
+and volume, and a map of where the network looked. A shared 2-D encoder reads the axial planes around the click; a learned gate pools them.
+The texts are encoded once, at training time, and travel with the weights."""
+
+USE = """## Intended use
+
+- Research on how lung nodules are described and judged, on chest CT of adults, with a click on a nodule that a person has found.
+- Teaching, and a second look at one's own ratings against those of the LIDC readers.
+
+## Not intended
+
+- Diagnosis, screening, triage, follow-up or treatment of patients. It is no medical device, and nobody has tested it as one.
+- A statement about cancer. The target is the opinion of up to four radiologists on the image; it is not pathology, and not the course of the disease.
+- Finding nodules. An answer for a point that holds no nodule means nothing.
+- Anything but chest CT in Hounsfield units; children; nodules larger than the patch; scans after surgery or of known cancer elsewhere."""
+
+DATA = f"""## Data
+
+LIDC-IDRI: chest CT of seven institutions, nodules of 3 mm and more rated by up to four radiologists, each on their own.
+Licence CC BY 3.0. Cite it with every figure and every weight file made from it:
+
+{DATA_CITATION}
+
+Method: {METHOD_CITATION}"""
+
+PROTOCOL = """- **Patient folds.** Every nodule of a patient lies in the same fold. Each fold is answered by a model that has not seen its patients, neither to learn, nor to choose its epoch.
+- **Out-of-fold.** All figures, plots and the calibration rest on these answers alone.
+- **The rule is named with every figure**, because it moves the figure more than most models do. *Above against below 3* leaves out means of exactly 3;
+  *< 2.5 against > 3.5* leaves out what the readers were unsure of.
+- **Size-only floor.** Large nodules are rated as suspicious: the diameter alone sets the height to jump, and the paired difference to it says what the picture adds.
+- **Intervals** are 95 % bootstrap intervals; patients are drawn, with all their nodules."""
+
+LIMITS = """## Limits
+
+- The readers disagree with one another, and their mean is the truth here. A good agreement with it is an agreement with opinion.
+- The probability is calibrated for nodules chosen as LIDC chose them. In a population with fewer suspicious nodules it is too high.
+- The collection was published in 2011: newer scanners, reconstructions and protocols are not in it.
+- Most volumes used here end in z where the nodule ends. The reality check with true context rests on far fewer nodules, and says how many.
+- Its noise is white, and its thick slices are averages of thin ones; a scanner's own kernel and noise are neither.
+- Rare kinds (calcification patterns, fat, cavities, ground glass) are few: their figures are the least certain.
+- Age, sex, smoking and earlier scans are unknown to the model and not in the table used here: no figure here is by subgroup of patients."""

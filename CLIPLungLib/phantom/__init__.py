@@ -1,0 +1,1 @@
+"""The synthetic chest: drawn, not recorded. It shows no patient."""

@@ -1,0 +1,67 @@
+"""The heat map as a volume node over the CT."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+
+from CLIPLungLib.inference.result import NoduleResult
+from CLIPLungLib.report.palette import HEAT_THRESHOLD
+from CLIPLungLib.scene.colors import relevance_colors
+from CLIPLungLib.scene.control_points import DefinedPoint
+from CLIPLungLib.scene.tagged_nodes import CT_ROLE, add_owned, find_owned, rename
+from CLIPLungLib.scene.volume_node import parent_to_world
+
+KIND = "overlay"
+# Nothing is cut off at the top: interpolation may overshoot 1 a little.
+UPPER_THRESHOLD = 1e9
+
+
+def update_overlay(
+    ct_node: slicer.vtkMRMLScalarVolumeNode,
+    markups_node: slicer.vtkMRMLMarkupsNode,
+    point: DefinedPoint,
+    result: NoduleResult,
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """Put a result's heat map into the scene; the control point's own volume is used again when there is one.
+
+    The volume lies under the CT's transform, so that it follows the CT, and its own matrix takes that transform back:
+    every voxel's world RAS is the one of `heatmap_to_ras`. Display settings a user has changed are kept.
+
+    Raises:
+        InputError: a transform above the CT is not linear.
+    """
+    heatmap_to_local = np.linalg.solve(parent_to_world(ct_node), result.heatmap_to_ras)
+    name = f"{ct_node.GetName()} {point.label} relevance"
+    node = find_overlay(markups_node, point.id)
+    if node is None:
+        node = add_owned(ct_node.GetScene(), "vtkMRMLScalarVolumeNode", name, KIND, markups_node, point.id)
+    with slicer.util.NodeModify(node):
+        rename(node, name)
+        node.SetNodeReferenceID(CT_ROLE, ct_node.GetID())
+        node.SetAndObserveTransformNodeID(ct_node.GetTransformNodeID())
+        node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(heatmap_to_local))
+        slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(result.heatmap, dtype=np.float32))
+    if node.GetScalarVolumeDisplayNode() is None:
+        _add_display(node)
+    return node
+
+
+def find_overlay(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> slicer.vtkMRMLScalarVolumeNode | None:
+    """The heat map of a control point, or None."""
+    return find_owned(KIND, markups_node, point_id)
+
+
+def _add_display(node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Relevance 0..1 over the whole colour table; low relevance transparent, voxels smoothed."""
+    node.CreateDefaultDisplayNodes()
+    display = node.GetScalarVolumeDisplayNode()
+    with slicer.util.NodeModify(display):
+        display.SetAndObserveColorNodeID(relevance_colors(node.GetScene()).GetID())
+        display.AutoWindowLevelOff()
+        display.SetWindowLevelMinMax(0.0, 1.0)
+        display.AutoThresholdOff()
+        display.SetLowerThreshold(HEAT_THRESHOLD)
+        display.SetUpperThreshold(UPPER_THRESHOLD)
+        display.ApplyThresholdOn()
+        display.InterpolateOn()

@@ -1,0 +1,200 @@
+"""Results in the scene: store, show, read back, remove. The door for the module.
+
+A result belongs to one control point of one markups node. It lives on the point's heat map node: voxels, the result as
+JSON, and references to its CT and markups node, so that saving and loading the scene keeps it. Table, chart and slice
+views only show it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+
+from CLIPLungLib.errors import InputError
+from CLIPLungLib.inference.result import NoduleResult
+from CLIPLungLib.scene import chart, folder
+from CLIPLungLib.scene import heatmap_node as overlay
+from CLIPLungLib.scene import result_table as table
+from CLIPLungLib.scene.control_points import defined_point, defined_points, has_point
+from CLIPLungLib.scene.result_record import read_record, write_record
+from CLIPLungLib.scene.slice_layers import DEFAULT_OPACITY, refresh_legends, show_overlay
+from CLIPLungLib.scene.tagged_nodes import CT_ROLE, MARKUPS_ROLE, POINT_ID, all_owned, remove_with_parts
+from CLIPLungLib.scene.volume_node import world_ijk_to_ras
+
+MOVED_MM = 0.01
+# In any number of its IJK-to-RAS matrix; a smaller difference comes from writing the matrix to a file.
+CT_MOVED_MM = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class ShownResult:
+    """The nodes that show one nodule."""
+
+    overlay_node: slicer.vtkMRMLScalarVolumeNode
+    table_node: slicer.vtkMRMLTableNode
+    chart_node: slicer.vtkMRMLPlotChartNode
+
+
+@dataclass(frozen=True, eq=False)
+class StoredResult:
+    """A result found in the scene.
+
+    Attributes:
+        result: as it was computed; its heat map shares memory with the overlay node.
+        ct_node: the CT it was computed on; None when that has been removed.
+        overlay_node: the heat map.
+    """
+
+    result: NoduleResult
+    ct_node: slicer.vtkMRMLScalarVolumeNode | None
+    overlay_node: slicer.vtkMRMLScalarVolumeNode
+
+
+def store_result(
+    ct_node: slicer.vtkMRMLScalarVolumeNode,
+    markups_node: slicer.vtkMRMLMarkupsNode,
+    point_id: str,
+    result: NoduleResult,
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """Put a result into the scene (heat map node, row of the table) and leave views and chart as they are.
+
+    An earlier result of the same control point is replaced in its own nodes.
+
+    Returns:
+        The heat map node.
+
+    Raises:
+        InputError: a node was removed from the scene, the point does not exist, or the CT's transform is not linear.
+    """
+    _require_in_scene(ct_node, "CT")
+    _require_in_scene(markups_node, "list of points")
+    point = defined_point(markups_node, point_id)
+    overlay_node = overlay.update_overlay(ct_node, markups_node, point, result)
+    write_record(overlay_node, ct_node, result)
+    table_node = table.update_table(ct_node, markups_node, point, result)
+    folder.file_under_ct(ct_node, [overlay_node, table_node])
+    return overlay_node
+
+
+def show_result(
+    ct_node: slicer.vtkMRMLScalarVolumeNode,
+    markups_node: slicer.vtkMRMLMarkupsNode,
+    point_id: str,
+    result: NoduleResult,
+    opacity: float = DEFAULT_OPACITY,
+) -> ShownResult:
+    """Store a result and show it: heat map over the CT in every slice view, its row, its bars.
+
+    Raises:
+        InputError: as `store_result`.
+    """
+    store_result(ct_node, markups_node, point_id, result)
+    return show_stored(markups_node, point_id, opacity)
+
+
+def show_stored(
+    markups_node: slicer.vtkMRMLMarkupsNode, point_id: str, opacity: float = DEFAULT_OPACITY
+) -> ShownResult:
+    """Show a result that is in the scene already, without computing anything.
+
+    Raises:
+        InputError: there is no readable result for the point, or its CT or the point is gone.
+    """
+    point = defined_point(markups_node, point_id)
+    stored = stored_result(markups_node, point_id)
+    if stored is None or stored.ct_node is None:
+        missing = "no result in the scene" if stored is None else "a result, but its CT is no longer in the scene"
+        raise InputError(f"The point '{point.label}' has {missing}. Choose a CT and analyse the nodule.")
+    chart_node = chart.update_chart(markups_node, point, stored.result)
+    table_node = table.update_table(stored.ct_node, markups_node, point, stored.result)
+    folder.file_under_ct(stored.ct_node, [table_node, *chart.chart_nodes(markups_node)])
+    show_overlay(markups_node.GetScene(), stored.ct_node, stored.overlay_node, opacity)
+    return ShownResult(stored.overlay_node, table_node, chart_node)
+
+
+def stored_result(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> StoredResult | None:
+    """The result the scene holds for a control point, or None.
+
+    Raises:
+        InputError: what is stored is damaged or of a newer format.
+    """
+    overlay_node = overlay.find_overlay(markups_node, point_id)
+    if overlay_node is None:
+        return None
+    return StoredResult(read_record(overlay_node).result, overlay_node.GetNodeReference(CT_ROLE), overlay_node)
+
+
+def is_stale(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> bool:
+    """Whether a stored result no longer belongs to where its point lies in the CT. Cheap enough for every mouse move.
+
+    True when the point has moved by more than MOVED_MM or is no longer placed, and when the CT was moved, turned or
+    removed. Hardening the CT's transform moves nothing. False when nothing is stored.
+
+    Raises:
+        InputError: what is stored is damaged, or the CT came under a non-linear transform.
+    """
+    overlay_node = overlay.find_overlay(markups_node, point_id)
+    if overlay_node is None:
+        return False
+    record = read_record(overlay_node)
+    ct_node = overlay_node.GetNodeReference(CT_ROLE)
+    point = next((point for point in defined_points(markups_node) if point.id == point_id), None)
+    if ct_node is None or point is None:
+        return True
+    if np.abs(world_ijk_to_ras(ct_node) - record.ct_ijk_to_ras).max() > CT_MOVED_MM:
+        return True
+    return bool(np.linalg.norm(point.ras - record.result.point_ras) > MOVED_MM)
+
+
+def remove_result(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> bool:
+    """Take everything that shows a control point's result out of the scene; the point itself may be gone already.
+
+    Returns:
+        Whether there was a result.
+    """
+    overlay_node = overlay.find_overlay(markups_node, point_id)
+    table.remove_row(markups_node, point_id)
+    chart.remove_chart(markups_node, point_id)
+    if overlay_node is not None:
+        _remove_owned(overlay_node)
+    return overlay_node is not None
+
+
+def remove_orphans(scene: slicer.vtkMRMLScene) -> int:
+    """Remove the results of points and markups nodes that no longer exist; call it after any of them was deleted.
+
+    Returns:
+        How many results were removed.
+    """
+    before = len(all_owned(scene, overlay.KIND))
+    for markups_node, point_id in _all_keys(scene):
+        if markups_node is not None and not has_point(markups_node, point_id):
+            remove_result(markups_node, point_id)
+    for kind in (overlay.KIND, table.KIND, *chart.KINDS):
+        for node in all_owned(scene, kind):
+            if node.GetNodeReference(MARKUPS_ROLE) is None:
+                _remove_owned(node)
+    return before - len(all_owned(scene, overlay.KIND))
+
+
+def _all_keys(scene: slicer.vtkMRMLScene) -> list[tuple[slicer.vtkMRMLMarkupsNode | None, str]]:
+    """Markups node and point ID of everything stored; rows count too, as a user may have deleted a heat map alone."""
+    keys = [(node, node.GetAttribute(POINT_ID)) for node in all_owned(scene, overlay.KIND)]
+    keys += [(node, point_id) for node in all_owned(scene, table.KIND) for point_id in table.point_ids(node)]
+    return [(node.GetNodeReference(MARKUPS_ROLE), point_id) for node, point_id in keys]
+
+
+def _remove_owned(node: slicer.vtkMRMLNode) -> None:
+    scene = node.GetScene()
+    if scene is None:
+        return  # taken out meanwhile by somebody who watches the nodes that went before
+    remove_with_parts(node)
+    folder.remove_empty_folders(scene)
+    refresh_legends(scene)
+
+
+def _require_in_scene(node: slicer.vtkMRMLNode | None, what: str) -> None:
+    if node is None or node.GetScene() is None:
+        raise InputError(f"The {what} is no longer in the scene. Choose another one.")

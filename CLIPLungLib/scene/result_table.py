@@ -1,0 +1,190 @@
+"""The results table: one row per nodule of a markups node.
+
+Numbers are rounded for the eye; the exact ones are in the stored result. A cell must not hold tabs, line breaks or
+double quotes: the table's own file format would tear the row apart.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import slicer
+import vtk
+
+from CLIPLungLib.inference.result import NoduleMeasurement, NoduleResult
+from CLIPLungLib.scene.control_points import DefinedPoint
+from CLIPLungLib.scene.tagged_nodes import add_owned, find_owned, remove_with_parts
+from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES
+
+KIND = "table"
+POINT_ID = "point_id"
+
+
+class Column(NamedTuple):
+    """A column of the table; `decimals` is None for text."""
+
+    name: str
+    title: str
+    decimals: int | None = None
+    unit: str = ""
+    description: str = ""
+
+
+COLUMNS = (
+    Column("label", "Nodule", description="Label of the control point when it was analysed"),
+    Column(POINT_ID, "Point", description="ID of the control point in its list"),
+    Column("r", "R", 2, "mm", "Patient right, world space"),
+    Column("a", "A", 2, "mm", "Patient anterior, world space"),
+    Column("s", "S", 2, "mm", "Patient superior, world space"),
+    Column(
+        "malignancy_probability", "Probability", 3, "1",
+        "Calibrated probability that the mean malignancy rating of the LIDC-IDRI readers exceeds 3",
+    ),
+    Column("predicted_class", "Class", description="The most probable class"),
+    *(Column(f"p_{name}", f"P({name})", 3, "1", f"Probability of the class {name}") for name in CLASSES),
+    Column("class_set", "Not excluded", description="Classes that hold the readers' class in 90 % of nodules"),
+    Column("diameter_mm", "Diameter", 1, "mm", "Longest diameter in the axial plane"),
+    Column("diameter_low_mm", "Diameter from", description="The interval holds the readers' diameter in 90 % of nodules, mm"),
+    Column("diameter_high_mm", "Diameter to", description="The interval holds the readers' diameter in 90 % of nodules, mm"),
+    Column("volume_mm3", "Volume", description="Volume of the outline, mm3"),
+    *(
+        Column(
+            f"{attribute.name}_level", attribute.title, 2, "1",
+            f"Expected rating, 1 ({attribute.poles[0]}) to {len(attribute.levels)} ({attribute.poles[1]})",
+        )
+        for attribute in ATTRIBUTES
+    ),
+    *(
+        Column(
+            f"{attribute.name}_similarity", f"{attribute.title} similarity", 3, "1",
+            f"Cosine similarity to a nodule {attribute.levels[attribute.sign_level - 1]}",
+        )
+        for attribute in ATTRIBUTES
+    ),
+    Column("warnings", "Warnings", description="What to know before trusting the numbers"),
+    Column("ct", "CT", description="Name of the volume"),
+    Column("model", "Model", description="Name of the model"),
+    Column("model_version", "Model version", description="Version of the model"),
+    Column("model_sha256", "Model SHA-256", description="Checksum of the weights"),
+)  # fmt: skip
+
+
+def update_table(
+    ct_node: slicer.vtkMRMLScalarVolumeNode,
+    markups_node: slicer.vtkMRMLMarkupsNode,
+    point: DefinedPoint,
+    result: NoduleResult,
+) -> slicer.vtkMRMLTableNode:
+    """Write a nodule's row; the row of the same control point is overwritten, a new one goes to the end."""
+    node = find_table(markups_node)
+    if node is None:
+        name = f"{markups_node.GetName()} CLIPLung results"
+        node = add_owned(markups_node.GetScene(), "vtkMRMLTableNode", name, KIND, markups_node)
+    cells = _cells(ct_node, point, result)
+    with slicer.util.NodeModify(node):
+        _complete_columns(node)
+        row = _row_of(node, point.id)
+        table = node.GetTable()
+        if row is None:
+            row = table.InsertNextBlankRow()
+        for name, value in cells.items():
+            table.SetValueByName(row, name, vtk.vtkVariant(value))
+        table.Modified()
+    return node
+
+
+def find_table(markups_node: slicer.vtkMRMLMarkupsNode) -> slicer.vtkMRMLTableNode | None:
+    """The results table of a markups node, or None."""
+    return find_owned(KIND, markups_node)
+
+
+def point_ids(node: slicer.vtkMRMLTableNode) -> list[str]:
+    """IDs of the control points that have a row, in the order of the rows."""
+    table = node.GetTable()
+    if table.GetColumnByName(POINT_ID) is None:
+        return []
+    return [table.GetValueByName(row, POINT_ID).ToString() for row in range(table.GetNumberOfRows())]
+
+
+def remove_row(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> None:
+    """Drop a control point's row; a table without rows goes away. Nothing happens when there is no such row."""
+    node = find_table(markups_node)
+    row = _row_of(node, point_id) if node else None
+    if row is None:
+        return
+    if node.GetNumberOfRows() == 1:
+        remove_with_parts(node)
+    else:
+        node.GetTable().RemoveRow(row)
+        node.GetTable().Modified()
+
+
+def _cells(
+    ct_node: slicer.vtkMRMLScalarVolumeNode, point: DefinedPoint, result: NoduleResult
+) -> dict[str, str | float]:
+    """A row by column name."""
+    values = {
+        "label": point.label,
+        POINT_ID: point.id,
+        **dict(zip("ras", result.point_ras, strict=True)),
+        "malignancy_probability": result.malignancy_probability,
+        "predicted_class": result.predicted_class,
+        **{f"p_{name}": p for name, p in zip(CLASSES, result.class_probabilities, strict=True)},
+        "class_set": ", ".join(result.class_set),
+        "diameter_mm": result.diameter_mm,
+        **_measured_cells(result.measurement),
+        **{f"{sign.name}_level": sign.level for sign in result.attributes},
+        **{f"{sign.name}_similarity": sign.similarity for sign in result.attributes},
+        "warnings": " ".join(result.warnings),
+        "ct": ct_node.GetName(),
+        "model": result.model.get("name", ""),
+        "model_version": result.model.get("version", ""),
+        "model_sha256": result.model.get("sha256", ""),
+    }
+    return {
+        column.name: _plain_text(values[column.name])
+        if column.decimals is None
+        else round(float(values[column.name]), column.decimals)
+        for column in COLUMNS
+    }
+
+
+def _measured_cells(measurement: NoduleMeasurement | None) -> dict[str, str]:
+    """Empty where nothing could be outlined: a number would be an invention."""
+    if measurement is None:
+        return dict.fromkeys(("diameter_low_mm", "diameter_high_mm", "volume_mm3"), "")
+    low, high = measurement.diameter_interval_mm
+    return {
+        "diameter_low_mm": f"{low:.1f}",
+        "diameter_high_mm": f"{high:.1f}",
+        "volume_mm3": f"{measurement.volume_mm3:.0f}",
+    }
+
+
+def _plain_text(text: str) -> str:
+    return " ".join(text.replace('"', "'").split())
+
+
+def _row_of(node: slicer.vtkMRMLTableNode, point_id: str) -> int | None:
+    ids = point_ids(node)
+    return ids.index(point_id) if point_id in ids else None
+
+
+def _complete_columns(node: slicer.vtkMRMLTableNode) -> None:
+    """Add the columns that are not there: all in a new table, the removed ones in a table that a user has edited."""
+    for column in COLUMNS:
+        if node.GetTable().GetColumnByName(column.name) is None:
+            _add_column(node, column)
+    node.SetUseColumnTitleAsColumnHeader(True)
+    node.SetLocked(True)
+
+
+def _add_column(node: slicer.vtkMRMLTableNode, column: Column) -> None:
+    array = vtk.vtkStringArray() if column.decimals is None else vtk.vtkDoubleArray()
+    array.SetName(column.name)
+    for _ in range(node.GetNumberOfRows()):
+        array.InsertNextValue("" if column.decimals is None else float("nan"))
+    node.AddColumn(array)
+    node.SetColumnTitle(column.name, column.title)
+    node.SetColumnUnitLabel(column.name, column.unit)
+    node.SetColumnDescription(column.name, column.description)

@@ -1,0 +1,51 @@
+"""What the slice views show: CT behind, heat map in front, and where they stand."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+
+from CLIPLungLib.scene.tagged_nodes import nodes_of_class
+
+DEFAULT_OPACITY = 0.5
+LUNG_WINDOW_HU = 1500.0
+LUNG_LEVEL_HU = -600.0
+
+
+def show_overlay(
+    scene: slicer.vtkMRMLScene,
+    ct_node: slicer.vtkMRMLScalarVolumeNode,
+    overlay_node: slicer.vtkMRMLScalarVolumeNode | None,
+    opacity: float = DEFAULT_OPACITY,
+) -> None:
+    """Put a CT behind and a heat map in front in every slice view the scene has; None takes the heat map away.
+
+    Linking of the views and label layers stay as they are. Views that a layout makes later start without layers: call
+    this again after a layout change.
+    """
+    for composite in nodes_of_class(scene, "vtkMRMLSliceCompositeNode"):
+        with slicer.util.NodeModify(composite):
+            composite.SetBackgroundVolumeID(ct_node.GetID())
+            composite.SetForegroundVolumeID(overlay_node.GetID() if overlay_node else None)
+            composite.SetForegroundOpacity(opacity)
+    refresh_legends(scene)
+
+
+def refresh_legends(scene: slicer.vtkMRMLScene) -> None:
+    """Make colour legends follow a change of layers, which they do not notice themselves."""
+    for legend in nodes_of_class(scene, "vtkMRMLColorLegendDisplayNode"):
+        legend.Modified()
+
+
+def jump_slices(scene: slicer.vtkMRMLScene, ras: np.ndarray) -> None:
+    """Centre every slice view on a point (3,) in world RAS mm."""
+    right, anterior, superior = (float(value) for value in ras)
+    centered = slicer.vtkMRMLSliceNode.CenteredJumpSlice
+    slicer.vtkMRMLSliceNode.JumpAllSlices(scene, right, anterior, superior, centered)
+
+
+def set_lung_window(ct_node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Show a CT in the lung window (width 1500, level -600 HU)."""
+    display = ct_node.GetScalarVolumeDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevel(LUNG_WINDOW_HU, LUNG_LEVEL_HU)

@@ -1,0 +1,212 @@
+"""What training minimises: CLIP-Lung's four losses and the supervised measuring terms, over one batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from CLIPLungLib.model.image_encoder import FeatureMaps
+from CLIPLungLib.model.network import NetworkOutput
+from CLIPLungLib.model.prompts import ConditionalPrompts, PromptedTexts, TextBank, attribute_of_level
+from CLIPLungLib.model.text_encoder import TextEncoder
+from CLIPLungLib.training.losses import (
+    attribute_rating_loss,
+    class_attribute_loss,
+    image_attribute_loss,
+    image_class_loss,
+)
+from CLIPLungLib.training.parallel import process_rank, sizes_of_processes, summed_over_processes
+
+INITIAL_TAU = 0.07
+SMALLEST_TAU = 0.01
+MEAN_MOMENTUM = 0.99
+DICE_SMOOTHING = 10.0
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of each term in the sum; 0 leaves the term out. The paper's are 1, 1, alpha = 1, beta = 0.5 for the first four."""
+
+    class_: float = 1.0
+    image_class: float = 1.0
+    image_attribute: float = 1.0
+    class_attribute: float = 0.5
+    rating: float = 0.0
+    diameter: float = 0.0
+    attribute_rating: float = 0.0
+    gate: float = 0.0
+    outline: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What the readers said of B nodules.
+
+    Attributes:
+        label: (B,) class index of the mean malignancy.
+        rating: (B,) mean malignancy rating.
+        level_weight: (B, M) share of readers per attribute level, divided by the number of attributes: sum 1.
+        log_diameter: (B,) natural logarithm of mm.
+        sample_weight: (B,) trust in the sample, mean about 1; 0 for patches without a nodule, which have no opinion to learn.
+        outline: (B, Z, H, W) share of each pixel inside the readers' outline.
+        is_outlined: (B,) 1 where the outline can be learned from pixel by pixel.
+    """
+
+    label: Tensor
+    rating: Tensor
+    level_weight: Tensor
+    log_diameter: Tensor
+    sample_weight: Tensor
+    outline: Tensor
+    is_outlined: Tensor
+
+
+class BankParts(nn.Module):
+    """What is learned on the text side: the prompts, tau, and the running mean image the texts of a checkpoint are conditioned on."""
+
+    def __init__(self, groups: int, dim: int, token_width: int) -> None:
+        super().__init__()
+        self.prompts = ConditionalPrompts(groups, dim, token_width)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / INITIAL_TAU)))
+        self.register_buffer("mean_image", torch.zeros(groups, dim))
+
+
+class CLIPLungObjective(nn.Module):
+    """The text side of training and the weighted sum of losses.
+
+    Texts conditioned on every image of a batch are what the paper asks for and cost most of its training time. `conditioned` images per
+    batch get texts of their own; all others use those of the running mean image, which are also the ones the checkpoint keeps.
+
+    Args:
+        text_encoder: frozen.
+        groups: channel groups T.
+        weights: of the terms.
+        conditioned: images per batch with texts of their own; -1 for all.
+        text_interval: steps from one encoding of the texts to the next; between them images learn from the last texts.
+    """
+
+    def __init__(
+        self, text_encoder: TextEncoder, groups: int, weights: LossWeights, conditioned: int, text_interval: int = 1
+    ) -> None:
+        super().__init__()
+        self.weights = weights
+        self.conditioned = conditioned
+        self.text_interval = text_interval
+        self.step = 0
+        self._last_bank: TextBank | None = None
+        self.texts = PromptedTexts(text_encoder)
+        self.bank = BankParts(groups, text_encoder.dim, text_encoder.width)
+        self.register_buffer("attribute_of_level", attribute_of_level(), persistent=False)
+
+    @property
+    def scale(self) -> Tensor:
+        """1 / tau, never above 1 / SMALLEST_TAU."""
+        return self.bank.log_scale.exp().clamp(max=1 / SMALLEST_TAU)
+
+    def forward(self, output: NetworkOutput, targets: Targets) -> dict[str, Tensor]:
+        """Named terms, each the weighted mean over the batch, and their weighted sum under "total"."""
+        terms = {
+            "class_": functional.cross_entropy(output.class_logits, targets.label, reduction="none"),
+            "rating": functional.smooth_l1_loss(output.rating, targets.rating, reduction="none"),
+            "diameter": functional.smooth_l1_loss(output.log_diameter, targets.log_diameter, reduction="none"),
+        }
+        if self.weights.image_class or self.weights.image_attribute or self.weights.class_attribute:
+            terms |= self._contrastive_terms(output.image_features, targets)
+        means = {name: (value * targets.sample_weight).mean() for name, value in terms.items()}
+        if output.maps.gate_logits is not None:
+            means |= _localisation_terms(output.maps, targets)
+        total = torch.stack([getattr(self.weights, name) * value for name, value in means.items()]).sum()
+        return means | {"total": total}
+
+    def _contrastive_terms(self, image: Tensor, targets: Targets) -> dict[str, Tensor]:
+        bank = self._texts_for(image, targets.sample_weight)
+        groups, attributes = image.shape[1], self.attribute_of_level
+        terms = {
+            # Sums over the T groups as in the paper; divided by T so that weights do not depend on it.
+            "image_class": image_class_loss(image, bank.classes, targets.label, self.scale) / groups,
+            "image_attribute": image_attribute_loss(image, bank.levels, targets.level_weight, attributes, self.scale)
+            / groups,
+            "class_attribute": class_attribute_loss(
+                bank.classes, bank.levels, targets.label, targets.level_weight, attributes, self.scale
+            ),
+        }
+        if self.weights.attribute_rating:
+            terms["attribute_rating"] = attribute_rating_loss(
+                image, bank.levels, targets.level_weight, attributes, self.scale
+            )
+        return terms
+
+    def _texts_for(self, image: Tensor, weight: Tensor) -> TextBank:
+        """Texts (B, ...) as each image of the batch (B, T, D) sees them."""
+        batch = len(image)
+        if not self.training:
+            bank = self.text_bank()
+            return TextBank(bank.classes.expand(batch, -1, -1), bank.levels.expand(batch, -1, -1))
+        self._update_mean(image, weight)
+        if self._last_bank is None or self.step % self.text_interval == 0:
+            conditioned = self._count_conditioned(image)
+            conditions = torch.cat([image[:conditioned], self.bank.mean_image.unsqueeze(0)])
+            bank = self.texts(self.bank.prompts(conditions))
+            self._last_bank = TextBank(bank.classes[-1:].detach(), bank.levels[-1:].detach())
+            own = torch.arange(batch, device=image.device).clamp(max=conditioned)
+        else:
+            bank = self._last_bank
+            own = torch.zeros(batch, dtype=torch.long, device=image.device)
+        self.step += 1
+        return TextBank(bank.classes[own], bank.levels[own])
+
+    def _count_conditioned(self, image: Tensor) -> int:
+        """How many images of this process get texts of their own: with several processes, the first ones of the whole batch."""
+        if self.conditioned < 0:
+            return len(image)
+        before = sum(sizes_of_processes(len(image), image.device)[: process_rank()])
+        return min(max(0, self.conditioned - before), len(image))
+
+    def start_epoch(self) -> None:
+        """Forget texts of earlier steps, so that an epoch is the same whether the run was resumed before it or not."""
+        self.step, self._last_bank = 0, None
+
+    @torch.no_grad()
+    def _update_mean(self, image: Tensor, weight: Tensor) -> None:
+        counts = (weight > 0).float()
+        sums = torch.cat([(image.detach().float() * counts[:, None, None]).sum(dim=0).flatten(), counts.sum()[None]])
+        sums = summed_over_processes(sums)
+        batch_mean = (sums[:-1] / sums[-1].clamp(min=1)).view_as(self.bank.mean_image)
+        if not self.bank.mean_image.any():
+            self.bank.mean_image.copy_(batch_mean)
+        self.bank.mean_image.lerp_(batch_mean, 1 - MEAN_MOMENTUM)
+
+    @torch.no_grad()
+    def text_bank(self) -> TextBank:
+        """The texts as the mean image sees them: classes (K, D), levels (M, D). This is what a checkpoint keeps."""
+        bank = self.texts(self.bank.prompts(self.bank.mean_image.unsqueeze(0)))
+        return TextBank(bank.classes[0], bank.levels[0])
+
+
+def _localisation_terms(maps: FeatureMaps, targets: Targets) -> dict[str, Tensor]:
+    """Where the nodule is: cross entropy of the gate's cells, and cross entropy + Dice of the outline's pixels."""
+    wanted = targets.outline[maps.patch_of_map, maps.plane_of_map]  # (N, H, W)
+    cells = functional.adaptive_avg_pool2d(wanted.unsqueeze(1), maps.gate_logits.shape[1:]).squeeze(1)
+    gate = _per_patch_mean(_cross_entropy(maps.gate_logits, cells), maps, len(targets.label))
+    pixels = _per_patch_mean(_cross_entropy(maps.outline_logits, wanted), maps, len(targets.label))
+    share = torch.sigmoid(maps.outline_logits)
+    overlap, total = (
+        wanted.new_zeros(len(targets.label)).index_add(0, maps.patch_of_map, value.sum(dim=(1, 2)))
+        for value in (share * wanted, share + wanted)
+    )
+    dice = 1 - (2 * overlap + DICE_SMOOTHING) / (total + DICE_SMOOTHING)
+    return {"gate": gate.mean(), "outline": ((10 * pixels + dice) * targets.is_outlined).mean()}
+
+
+def _cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(dim=(1, 2))
+
+
+def _per_patch_mean(per_map: Tensor, maps: FeatureMaps, patches: int) -> Tensor:
+    sums = per_map.new_zeros(patches).index_add(0, maps.patch_of_map, per_map)
+    counts = per_map.new_zeros(patches).index_add(0, maps.patch_of_map, torch.ones_like(per_map))
+    return sums / counts

@@ -1,0 +1,75 @@
+"""The state of an unfinished run on disk: one safetensors file per run, replaced after every epoch. No pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from CLIPLungLib.atomic_write import replacing
+from CLIPLungLib.errors import CheckpointError
+
+
+def save_state(
+    file: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, facts: dict[str, Any]
+) -> None:
+    """Write modules, optimizer moments and plain facts; a reader sees the old file or the new one, never half of one."""
+    tensors = {f"{name}/{key}": value for name, module in modules.items() for key, value in _own_state(module).items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in moments.items()}
+    stored = {key: value.detach().clone().contiguous() for key, value in tensors.items()}
+    with replacing(file) as temporary:
+        save_file(stored, temporary, {"facts": json.dumps(facts)})
+
+
+def load_state(file: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Put a saved state back in place and return its facts.
+
+    Raises:
+        CheckpointError: the file is damaged or does not fit these modules.
+    """
+    try:
+        with safe_open(file, framework="pt") as stored:
+            facts = json.loads(stored.metadata()["facts"])
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{file} is no state of a run ({error}). Remove it to start anew.") from error
+    for name, module in modules.items():
+        own = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
+        if _shapes(own) != _shapes(_own_state(module)):
+            raise CheckpointError(f"{file} belongs to a run with another network. Choose another output folder.")
+        module.load_state_dict(own, strict=False)
+    state = optimizer.state_dict()
+    state["state"] = _moments(tensors)
+    optimizer.load_state_dict(state)
+    return facts
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `replacing` began to write when a run was killed; makes the folder when it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in folder.glob(".cliplung-*"):
+        file.unlink()
+
+
+def _own_state(module: nn.Module) -> dict[str, Tensor]:
+    """The module's state without the frozen text encoder, which is not the run's own."""
+    return {key: value for key, value in module.state_dict().items() if not key.startswith("texts.")}
+
+
+def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in state.items()}
+
+
+def _moments(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer/"):
+            _, index, name = key.split("/")
+            moments.setdefault(int(index), {})[name] = value
+    return moments

@@ -1,0 +1,115 @@
+"""The command line, run as its user would."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from CLIPLungLib.cli import main
+from CLIPLungLib.inference.result_files import write_ct
+
+
+@pytest.fixture
+def ct_file(ball_ct, tmp_path):
+    write_ct(ball_ct, tmp_path / "ball.nrrd")
+    return tmp_path / "ball.nrrd"
+
+
+def classify(ct_file, tiny_checkpoint_file, output, point=("10", "-20", "30")) -> int:
+    return main(
+        [
+            "classify",
+            str(ct_file),
+            "--point",
+            *point,
+            "--checkpoint",
+            str(tiny_checkpoint_file),
+            "--device",
+            "cpu",
+            "--output",
+            str(output),
+        ]
+    )
+
+
+def test_classify_writes_numbers_map_and_picture(ct_file, tiny_checkpoint_file, tmp_path, capsys):
+    assert classify(ct_file, tiny_checkpoint_file, tmp_path / "out") == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert result["point_ras_mm"] == [10.0, -20.0, 30.0]
+    assert (tmp_path / "out" / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "out" / "heatmap.nrrd").is_file()
+    said = capsys.readouterr().out
+    assert f"{result['malignancy_probability']:.3f}" in said
+    assert "Research use only" in said
+
+
+def test_refusals_are_one_line_and_exit_2(ct_file, tiny_checkpoint_file, tmp_path, capsys):
+    assert classify(ct_file, tiny_checkpoint_file, tmp_path / "out", ("500", "0", "0")) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("cliplung: The point")
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_batch_exits_3_when_a_row_failed_and_0_when_none_did(ct_file, tiny_checkpoint_file, tmp_path, capsys):
+    cohort = tmp_path / "cohort.csv"
+    cohort.write_text("id,image,r,a,s\ngood,ball.nrrd,10,-20,30\nbad,none.nrrd,1,2,3\n", encoding="utf-8")
+    arguments = [
+        "batch",
+        str(cohort),
+        "--checkpoint",
+        str(tiny_checkpoint_file),
+        "--device",
+        "cpu",
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    assert main(arguments) == 3
+    with (tmp_path / "out" / "results.csv").open(newline="", encoding="utf-8") as stream:
+        assert {row["id"]: row["status"] for row in csv.DictReader(stream)} == {"good": "ok", "bad": "failed"}
+    assert "1 row(s) failed" in capsys.readouterr().err
+    cohort.write_text("id,image,r,a,s\ngood,ball.nrrd,10,-20,30\n", encoding="utf-8")
+    assert main([*arguments[:-1], str(tmp_path / "other")]) == 0
+
+
+def test_unknown_checkpoint_is_refused(ct_file, tmp_path, capsys):
+    assert classify(ct_file, tmp_path / "none.safetensors", tmp_path / "out") == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_demo_of_ones_own_ct_needs_a_point(ct_file, capsys):
+    assert main(["demo", "--ct", str(ct_file)]) == 2
+    assert "give both --ct FILE and --point R A S" in capsys.readouterr().err
+
+
+def test_demo_of_ones_own_ct(ct_file, tiny_checkpoint_file, tmp_path, capsys):
+    pytest.importorskip("slicer", reason="needs the extra 'slicer'")
+    output = tmp_path / "demo"
+    arguments = [
+        "demo",
+        "--ct",
+        str(ct_file),
+        "--point",
+        "10",
+        "-20",
+        "30",
+        "--checkpoint",
+        str(tiny_checkpoint_file),
+        "--output",
+        str(output),
+    ]
+    assert main(arguments) == 0
+    assert {file.name for file in (output / "nodule").iterdir()} >= {"result.json", "heatmap.nrrd", "report.png"}
+    assert (output / "scene.mrb").is_file()
+    assert str(output / "scene.mrb") in capsys.readouterr().out
+
+
+def test_written_ct_is_read_back_as_it_was(ball_ct, ct_file):
+    from CLIPLungLib.image.read import read_ct
+
+    again = read_ct(ct_file)
+    assert np.array_equal(again.hu, ball_ct.hu)
+    np.testing.assert_allclose(again.ijk_to_ras, ball_ct.ijk_to_ras, atol=1e-6)

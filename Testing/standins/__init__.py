@@ -1,0 +1,1 @@
+"""What takes the place of the application in tests."""
