@@ -9,7 +9,7 @@ from uuid import uuid4
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder; becomes `path` when the block ends well and vanishes when it does not.
 
     Makes the folder when it is missing. The temporary name keeps the suffix, by which writers choose the format.

@@ -84,12 +84,12 @@ def _batch(options: argparse.Namespace) -> int:
 
 
 def _lidc_prepare(options: argparse.Namespace) -> int:
-    from CLIPLungLib.lidc.training_patches import prepare_views
+    from CLIPLungLib.lidc.training_patches import prepare_patches
     from CLIPLungLib.training.config import TrainConfig
 
     config = TrainConfig.read(options.config)
     progress = _progress("nodules")
-    views = prepare_views(options.lidc, config.patch, lambda done, total: progress(done, total, ""))
+    views = prepare_patches(options.lidc, config.patch, lambda done, total: progress(done, total, ""))
     options.output.parent.mkdir(parents=True, exist_ok=True)
     views.save(options.output)
     print(f"written: {options.output} ({len(views.kind)} views, {len(views.hu)} planes)")
@@ -111,14 +111,14 @@ def _train(options: argparse.Namespace) -> int:
 
 def _crossvalidate(options: argparse.Namespace) -> int:
     from CLIPLungLib.lidc.nodule_table import read_nodules
-    from CLIPLungLib.lidc.training_patches import PreparedViews
+    from CLIPLungLib.lidc.training_patches import TrainingPatches
     from CLIPLungLib.training.config import TrainConfig
     from CLIPLungLib.training.cross_validation import cross_validate
     from CLIPLungLib.training.processes import joined_processes
 
     logging.getLogger("CLIPLungLib").setLevel(logging.INFO)
     config, nodules = TrainConfig.read(options.config), read_nodules(options.lidc)
-    views = PreparedViews.load(options.views)
+    views = TrainingPatches.load(options.views)
     with joined_processes(options.device) as device:
         cross_validate(config, views, nodules, options.output, str(device), progress=_progress("epochs"))
     print(f"written: {options.output}/fold*/answers.npz")
@@ -129,9 +129,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     from CLIPLungLib.evaluation.comparison import evaluate
     from CLIPLungLib.evaluation.tables import results_text
     from CLIPLungLib.lidc.nodule_table import read_nodules
-    from CLIPLungLib.lidc.training_patches import PreparedViews
+    from CLIPLungLib.lidc.training_patches import TrainingPatches
 
-    views, nodules = PreparedViews.load(options.views), read_nodules(options.lidc)
+    views, nodules = TrainingPatches.load(options.views), read_nodules(options.lidc)
     results = evaluate(options.runs, views, nodules, progress=_progress("settings"))
     print(results_text(results))
     return _written(options.output, results)
@@ -140,9 +140,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _reality(options: argparse.Namespace) -> int:
     from CLIPLungLib.evaluation.robustness_run import check_reality
     from CLIPLungLib.lidc.nodule_table import read_nodules
-    from CLIPLungLib.lidc.training_patches import PreparedViews
+    from CLIPLungLib.lidc.training_patches import TrainingPatches
 
-    views, nodules = PreparedViews.load(options.views), read_nodules(options.lidc)
+    views, nodules = TrainingPatches.load(options.views), read_nodules(options.lidc)
     found = check_reality(options.runs, options.lidc, views, nodules, options.device, _progress("nodules"))
     return _written(options.output, found)
 
@@ -150,9 +150,9 @@ def _reality(options: argparse.Namespace) -> int:
 def _heatmaps(options: argparse.Namespace) -> int:
     from CLIPLungLib.evaluation.saliency import judge_heat_maps
     from CLIPLungLib.lidc.nodule_table import read_nodules
-    from CLIPLungLib.lidc.training_patches import PreparedViews
+    from CLIPLungLib.lidc.training_patches import TrainingPatches
 
-    views, nodules = PreparedViews.load(options.views), read_nodules(options.lidc)
+    views, nodules = TrainingPatches.load(options.views), read_nodules(options.lidc)
     found = judge_heat_maps(options.runs, options.lidc, views, nodules, options.device, _progress("folds"))
     return _written(options.output, found)
 
@@ -182,9 +182,9 @@ def _card(options: argparse.Namespace) -> int:
 def _written(file: Path, values: dict) -> int:
     import json
 
-    from CLIPLungLib.atomic_write import replacing
+    from CLIPLungLib.atomic_write import atomic_write
 
-    with replacing(file) as temporary:
+    with atomic_write(file) as temporary:
         temporary.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     print(f"written: {file}")
     return EXIT_OK

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 CLASSES = ("benign", "unsure", "malignant")
 BENIGN_BELOW = 2.5
 MALIGNANT_ABOVE = 3.5
-SUSPICIOUS_ABOVE = 3.0
+EVENT_ABOVE = 3.0
 
 
 @dataclass(frozen=True)

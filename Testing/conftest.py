@@ -42,7 +42,7 @@ def tiny_checkpoint_file(tmp_path_factory) -> Path:
 
     from CLIPLungLib.calibration.measurement import MeasurementCalibration
     from CLIPLungLib.calibration.ordinal import Calibration
-    from CLIPLungLib.calibration.out_of_distribution import Familiarity, FeatureSpace
+    from CLIPLungLib.calibration.out_of_distribution import FeatureSpace, OutOfDistributionDetector
     from CLIPLungLib.calibration.sphericity import SphericityCalibration
     from CLIPLungLib.image.patch import PatchSpec
     from CLIPLungLib.inference.checkpoint import Checkpoint, save_checkpoint
@@ -63,7 +63,9 @@ def tiny_checkpoint_file(tmp_path_factory) -> Path:
         diameter_calibration=MeasurementCalibration(1.0, 1.0, 0.2),
         volume_calibration=MeasurementCalibration(1.0, 1.0, 0.5),
         sphericity=SphericityCalibration(1.0, 0.2, 1.5, 0.5),
-        familiarity=Familiarity(FeatureSpace(np.zeros(512, np.float32), np.eye(512, 4, dtype=np.float32)), 9.0, 0.1),
+        familiarity=OutOfDistributionDetector(
+            FeatureSpace(np.zeros(512, np.float32), np.eye(512, 4, dtype=np.float32)), 9.0, 0.1
+        ),
         provenance={"trained_on": "nothing"},
     )
     save_checkpoint(file, checkpoint)

@@ -25,11 +25,11 @@ class Answer(NamedTuple):
 
 def writeCSV(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, path: Path) -> None:
     """All answers, with the columns of `cliplung batch`."""
-    from CLIPLungLib.atomic_write import replacing
+    from CLIPLungLib.atomic_write import atomic_write
     from CLIPLungLib.inference.result import CSV_COLUMNS
 
     rows = [answer.result.to_row(answer.label) for answer in answers(logic, points)]
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, CSV_COLUMNS)
         writer.writeheader()
         writer.writerows(rows)

@@ -52,9 +52,9 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
     def heatMapIDs() -> list[str]:
         """IDs of the volumes this module has made."""
         from CLIPLungLib.scene import heatmap_node as overlay
-        from CLIPLungLib.scene.tagged_nodes import all_owned
+        from CLIPLungLib.scene.tagged_nodes import all_tagged
 
-        return [node.GetID() for node in all_owned(slicer.mrmlScene, overlay.KIND)]
+        return [node.GetID() for node in all_tagged(slicer.mrmlScene, overlay.KIND)]
 
     @staticmethod
     def makePoints() -> vtkMRMLMarkupsFiducialNode:

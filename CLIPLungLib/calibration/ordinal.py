@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from CLIPLungLib.vocabulary import BENIGN_BELOW, MALIGNANT_ABOVE, SUSPICIOUS_ABOVE
+from CLIPLungLib.vocabulary import BENIGN_BELOW, EVENT_ABOVE, MALIGNANT_ABOVE
 
-CUTS = (BENIGN_BELOW, SUSPICIOUS_ABOVE, MALIGNANT_ABOVE)
+CUTS = (BENIGN_BELOW, EVENT_ABOVE, MALIGNANT_ABOVE)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """P(mean rating > cut) = 1 / (1 + exp(offset - slope * suspicion)), one rising offset per cut.
+    """P(mean rating > cut) = 1 / (1 + exp(offset - slope * malignancy_score)), one rising offset per cut.
 
     With one slope for all cuts the three answers can never contradict each other.
 
@@ -35,29 +35,29 @@ class Calibration:
         ):
             raise ValueError(f"calibration needs a positive slope and rising offsets, not {self}")
 
-    def exceeds(self, suspicion: np.ndarray) -> np.ndarray:
-        """(N, 3) probability that the mean rating exceeds each of CUTS, for (N,) suspicions."""
-        return expit(self.slope * np.asarray(suspicion, dtype=np.float64)[:, None] - np.array(self.offsets))
+    def exceeds(self, malignancy_score: np.ndarray) -> np.ndarray:
+        """(N, 3) probability that the mean rating exceeds each of CUTS, for (N,) malignancy scores."""
+        return expit(self.slope * np.asarray(malignancy_score, dtype=np.float64)[:, None] - np.array(self.offsets))
 
-    def class_probabilities(self, suspicion: np.ndarray) -> np.ndarray:
+    def class_probabilities(self, malignancy_score: np.ndarray) -> np.ndarray:
         """(N, 3) probabilities of benign (<= 2.5), unsure, malignant (> 3.5), each row summing to 1."""
-        above = self.exceeds(suspicion)
+        above = self.exceeds(malignancy_score)
         return np.stack([1 - above[:, 0], above[:, 0] - above[:, 2], above[:, 2]], axis=1)
 
-    def malignancy_probability(self, suspicion: np.ndarray) -> np.ndarray:
+    def malignancy_probability(self, malignancy_score: np.ndarray) -> np.ndarray:
         """(N,) probability that the mean rating exceeds 3."""
-        return self.exceeds(suspicion)[:, 1]
+        return self.exceeds(malignancy_score)[:, 1]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
 
 
-def fit_calibration(suspicion: np.ndarray, mean_rating: np.ndarray) -> Calibration:
+def fit_calibration(malignancy_score: np.ndarray, mean_rating: np.ndarray) -> Calibration:
     """The calibration of highest likelihood.
 
     Args:
-        suspicion: (N,) of nodules whose patients the network has not learned from.
+        malignancy_score: (N,) of nodules whose patients the network has not learned from.
         mean_rating: (N,) mean malignancy ratings of the same nodules.
     """
     from scipy.optimize import minimize
@@ -68,7 +68,7 @@ def fit_calibration(suspicion: np.ndarray, mean_rating: np.ndarray) -> Calibrati
         return parameters[1] + np.array([0.0, *np.cumsum(np.exp(parameters[2:]))])
 
     def negative_log_likelihood(parameters: np.ndarray) -> float:
-        logits = np.exp(parameters[0]) * suspicion[:, None] - offsets_of(parameters)
+        logits = np.exp(parameters[0]) * malignancy_score[:, None] - offsets_of(parameters)
         return float(np.logaddexp(0.0, np.where(above, -logits, logits)).mean())
 
     found = minimize(negative_log_likelihood, np.zeros(4), method="BFGS").x

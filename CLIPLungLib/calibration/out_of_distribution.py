@@ -97,7 +97,7 @@ def fit_feature_space(features: np.ndarray, directions: int = PRINCIPAL_DIRECTIO
 
 
 @dataclass(frozen=True, eq=False)
-class Familiarity:
+class OutOfDistributionDetector:
     """What is known, and where "I do not know" begins.
 
     Attributes:
@@ -139,14 +139,14 @@ class Familiarity:
         return {"largest_distance": self.largest_distance, "least_presence": self.least_presence}
 
     @classmethod
-    def from_dict(cls, numbers: dict[str, float], arrays: dict[str, np.ndarray]) -> Familiarity:
+    def from_dict(cls, numbers: dict[str, float], arrays: dict[str, np.ndarray]) -> OutOfDistributionDetector:
         """Build from what `to_dict` and `arrays` gave; other names are refused."""
         return cls(FeatureSpace(**arrays), **numbers)
 
 
-def fit_familiarity(
+def fit_detector(
     features: np.ndarray, presence: np.ndarray, known_share: float = KNOWN_SHARE, distances: np.ndarray | None = None
-) -> Familiarity:
+) -> OutOfDistributionDetector:
     """Limits that leave the wanted share of nodules without a warning, and the space of known nodules.
 
     Half of the share that is lost goes to each of the two limits.
@@ -170,4 +170,4 @@ def fit_familiarity(
         if len(values) == 0 or not np.isfinite(values).all():
             raise InputError(f"The {name} of known nodules must be finite numbers, one at least. Check the answers.")
     lost = (1 - known_share) / 2
-    return Familiarity(space, float(np.quantile(distances, 1 - lost)), float(np.quantile(presence, lost)))
+    return OutOfDistributionDetector(space, float(np.quantile(distances, 1 - lost)), float(np.quantile(presence, lost)))

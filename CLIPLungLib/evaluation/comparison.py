@@ -22,12 +22,12 @@ from CLIPLungLib.evaluation.cross_fitting import (
 )
 from CLIPLungLib.evaluation.interval_coverage import class_set_figures, familiarity_figures, measurement_figures
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import VIEW_KINDS, PreparedViews
+from CLIPLungLib.lidc.training_patches import PATCH_KINDS, TrainingPatches
 from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.cross_validation import finished_answers, read_judgements
 from CLIPLungLib.training.predict import Predictions, one_view_per_nodule
 from CLIPLungLib.training.trainer import CONFIG_NAME
-from CLIPLungLib.vocabulary import BENIGN_BELOW, MALIGNANT_ABOVE, SUSPICIOUS_ABOVE
+from CLIPLungLib.vocabulary import BENIGN_BELOW, EVENT_ABOVE, MALIGNANT_ABOVE
 
 FLOOR, OWN_FLOOR, SHIPPED = "readers' diameter", "own diameter", "shipped"
 # Folder of a cross-validation -> what it is called in tables, in their order.
@@ -51,7 +51,7 @@ Figures = dict[str, dict[str, Any]]
 
 def evaluate(
     folder: Path,
-    views: PreparedViews,
+    views: TrainingPatches,
     nodules: Sequence[LidcNodule],
     repeats: int = metrics.BOOTSTRAPS,
     progress: Callable[[int, int, str], None] | None = None,
@@ -100,12 +100,12 @@ def _told(fold_folder: Path, name: str) -> str:
     return f"{name} ({TrainConfig.read(fold_folder / CONFIG_NAME).epochs} epochs)"
 
 
-def _chosen(setting: str, answers: Predictions, views: PreparedViews, nodules: Sequence[LidcNodule]) -> np.ndarray:
+def _chosen(setting: str, answers: Predictions, views: TrainingPatches, nodules: Sequence[LidcNodule]) -> np.ndarray:
     """(V,) bool: the answers a setting is about."""
     if setting == PAPERS_MIX:
         return np.isin(answers.view, one_view_per_nodule(views, nodules, np.arange(len(nodules)), fewest_readers=1))
     readers = np.array([nodules[index].n_readers for index in answers.nodule])
-    kinds = [VIEW_KINDS.index(kind) for kind in SETTINGS[setting]]
+    kinds = [PATCH_KINDS.index(kind) for kind in SETTINGS[setting]]
     return (readers >= FEWEST_READERS) & np.isin(views.kind[answers.view], kinds)
 
 
@@ -113,7 +113,7 @@ def _setting(
     setting: str,
     chosen: np.ndarray,
     answers: Mapping[str, Predictions],
-    views: PreparedViews,
+    views: TrainingPatches,
     nodules: Sequence[LidcNodule],
     repeats: int,
 ) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def compare(
 
 
 AUC_SIDES = {
-    "AUC, mean above against below 3": lambda rating: rating != SUSPICIOUS_ABOVE,
+    "AUC, mean above against below 3": lambda rating: rating != EVENT_ABOVE,
     "AUC, < 2.5 against > 3.5": lambda rating: (rating < BENIGN_BELOW) | (rating > MALIGNANT_ABOVE),
     "AUC, <= 2.5 against >= 3.5": lambda rating: (rating <= BENIGN_BELOW) | (rating >= MALIGNANT_ABOVE),
 }
@@ -201,7 +201,7 @@ def figures_of(opinion: Opinion, truth: Truth, drawn: np.ndarray) -> dict[str, f
     """Every figure of merit over the nodules at these places."""
     rating, label = truth.rating[drawn], truth.label[drawn]
     score, probability, classes = opinion.score[drawn], opinion.probability[drawn], opinion.classes[drawn]
-    suspicious = rating > SUSPICIOUS_ABOVE
+    suspicious = rating > EVENT_ABOVE
     figures = {}
     for name, sides in AUC_SIDES.items():
         members = sides(rating)

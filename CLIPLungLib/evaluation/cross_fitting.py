@@ -10,7 +10,7 @@ import numpy as np
 from CLIPLungLib.calibration.ordinal import fit_calibration
 from CLIPLungLib.calibration.sphericity import fit_sphericity
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import PreparedViews
+from CLIPLungLib.lidc.training_patches import TrainingPatches
 from CLIPLungLib.training.predict import Predictions, one_view_per_nodule
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES
 
@@ -93,15 +93,15 @@ def reader_pairs(nodules: Sequence[LidcNodule], sign: str) -> tuple[np.ndarray, 
     return one, others, place.astype(int)
 
 
-def network_opinion(answers: Predictions, views: PreparedViews, nodules: Sequence[LidcNodule]) -> Opinion:
+def network_opinion(answers: Predictions, views: TrainingPatches, nodules: Sequence[LidcNodule]) -> Opinion:
     """Out-of-fold answers of a cross-validation, each calibrated on the other folds' nodules with enough readers."""
     fit = np.isin(answers.view, one_view_per_nodule(views, nodules, np.arange(len(nodules)), FEWEST_READERS))
     truth = Truth.of_nodules([nodules[index] for index in answers.nodule])
-    probability, classes = cross_fitted_classes(answers.suspicion, truth, fit)
+    probability, classes = cross_fitted_classes(answers.malignancy_score, truth, fit)
     signs = {name: answers.attribute_level(name) for name in ATTRIBUTE_NAMES if name != CALCIFICATION}
     signs["sphericity"] = _cross_fitted_sphericity(answers, truth, fit)
     signs[ABSENT_NAME] = answers.level_share(CALCIFICATION, ABSENT)
-    return Opinion(answers.suspicion, probability, classes, signs)
+    return Opinion(answers.malignancy_score, probability, classes, signs)
 
 
 def size_opinion(size_mm: np.ndarray, truth: Truth, fit: np.ndarray) -> Opinion:

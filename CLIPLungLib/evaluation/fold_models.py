@@ -11,7 +11,7 @@ from CLIPLungLib.evaluation.comparison import SHIPPED
 from CLIPLungLib.evaluation.cross_fitting import FEWEST_READERS
 from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import PreparedViews
+from CLIPLungLib.lidc.training_patches import TrainingPatches
 from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.cross_validation import finished_answers
 from CLIPLungLib.training.final_model import as_checkpoint, fit_statements
@@ -40,13 +40,13 @@ def folds_of(nodules: Sequence[LidcNodule]) -> list[int]:
     return sorted({nodule.fold for nodule in nodules})
 
 
-def shipped_statements(runs: Path, views: PreparedViews, nodules: Sequence[LidcNodule]) -> dict[str, Any]:
+def shipped_statements(runs: Path, views: TrainingPatches, nodules: Sequence[LidcNodule]) -> dict[str, Any]:
     """`fit_statements` for the finished cross-validation "shipped" in the folder `runs`."""
     return fit_statements(finished_answers(runs / SHIPPED, folds_of(nodules)), views, nodules)
 
 
 def left_out_programs(
-    runs: Path, views: PreparedViews, nodules: Sequence[LidcNodule], statements: dict[str, Any], device: str = "auto"
+    runs: Path, views: TrainingPatches, nodules: Sequence[LidcNodule], statements: dict[str, Any], device: str = "auto"
 ) -> Iterator[LeftOut]:
     """Fold after fold; one network is in memory at a time."""
     for fold in folds_of(nodules):

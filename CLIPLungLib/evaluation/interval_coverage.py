@@ -13,7 +13,7 @@ from CLIPLungLib.calibration.out_of_distribution import KNOWN_SHARE
 from CLIPLungLib.evaluation import metrics
 from CLIPLungLib.evaluation.cross_fitting import Opinion, Truth, cross_fitted
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import VIEW_KINDS, PreparedViews
+from CLIPLungLib.lidc.training_patches import PATCH_KINDS, TrainingPatches
 from CLIPLungLib.training.cross_validation import Judgements
 from CLIPLungLib.training.predict import Predictions
 from CLIPLungLib.vocabulary import CLASSES
@@ -70,12 +70,12 @@ def class_set_figures(opinion: Opinion, answers: Predictions, nodules: Sequence[
     }
 
 
-def familiarity_figures(judged: Judgements, views: PreparedViews, nodules: Sequence[LidcNodule]) -> dict[str, Any]:
+def familiarity_figures(judged: Judgements, views: TrainingPatches, nodules: Sequence[LidcNodule]) -> dict[str, Any]:
     """Share of views that are called unfamiliar, with limits of the other folds: few nodules, many places without one."""
     rows = [nodules[index] for index in views.nodule[judged.view]]
     fold, patient = np.array([row.fold for row in rows]), np.array([row.patient_id for row in rows])
     kind = views.kind[judged.view]
-    whole = np.isin(kind, [VIEW_KINDS.index(name) for name in WHOLE_NODULE])
+    whole = np.isin(kind, [PATCH_KINDS.index(name) for name in WHOLE_NODULE])
     lost = (1 - KNOWN_SHARE) / 2
 
     def answer(learn: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -85,7 +85,7 @@ def familiarity_figures(judged: Judgements, views: PreparedViews, nodules: Seque
     warned = cross_fitted(fold, whole, answer, width=1)[:, 0]
     return {
         f"warned, {name}": _with_interval(warned, kind == index, patient, np.mean)
-        for index, name in enumerate(VIEW_KINDS)
+        for index, name in enumerate(PATCH_KINDS)
         if (kind == index).any()
     }
 

@@ -19,7 +19,7 @@ from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import Patch, PatchSpec, extract_patch
 from CLIPLungLib.image.read import read_ct
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.vocabulary import SUSPICIOUS_ABOVE
+from CLIPLungLib.vocabulary import EVENT_ABOVE
 
 CLICK_SHIFTS_MM = (1.0, 2.0, 3.0, 5.0)
 THICKNESSES_MM = (2.5, 5.0)
@@ -28,7 +28,7 @@ HU_SHIFTS = (-20.0, 20.0)
 # Slices thicker than this share of the thickness asked for are as good as that thick.
 AS_THICK = 0.95
 
-# Probability of suspicion (N,) for N patches and the scans they come from.
+# Probability of malignancy_score (N,) for N patches and the scans they come from.
 Answer = Callable[[Sequence[Patch], Sequence[CTVolume]], np.ndarray]
 # A scan and a click (3,) RAS mm, changed; the generator is the nodule's own.
 Change = Callable[[CTVolume, np.ndarray, np.random.Generator], tuple[CTVolume, np.ndarray]]
@@ -213,8 +213,8 @@ def compare(
             f"for {len(ratings)} ratings and {len(patients)} patients. Give both answers for the same nodules."
         )
     change = np.abs(condition - reference)
-    decided = np.flatnonzero(ratings != SUSPICIOUS_ABOVE)
-    positive = ratings > SUSPICIOUS_ABOVE
+    decided = np.flatnonzero(ratings != EVENT_ABOVE)
+    positive = ratings > EVENT_ABOVE
     return {
         "n": len(reference),
         "patients": len(np.unique(patients)),

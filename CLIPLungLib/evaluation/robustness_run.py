@@ -14,7 +14,7 @@ from CLIPLungLib.image.patch import extract_patch
 from CLIPLungLib.image.read import read_ct
 from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import PreparedViews
+from CLIPLungLib.lidc.training_patches import TrainingPatches
 
 TRUE_CONTEXT = ("cube", "crop")
 DICOM_FOLDER = "dicom"
@@ -23,7 +23,7 @@ DICOM_FOLDER = "dicom"
 def check_reality(
     runs: Path,
     lidc_folder: Path,
-    views: PreparedViews,
+    views: TrainingPatches,
     nodules: Sequence[LidcNodule],
     device: str = "auto",
     progress: Callable[[int, int, str], None] | None = None,
@@ -80,7 +80,7 @@ def _conditions(
 def _class_cuts(statements: dict[str, Any]) -> list[float]:
     """Probabilities at which the most probable class changes."""
     calibration = statements["calibration"]
-    suspicion = np.linspace(-4.0, 4.0, 8001)
-    classes = calibration.class_probabilities(suspicion).argmax(axis=1)
+    malignancy_score = np.linspace(-4.0, 4.0, 8001)
+    classes = calibration.class_probabilities(malignancy_score).argmax(axis=1)
     changes = np.flatnonzero(np.diff(classes)) + 1
-    return [float(p) for p in calibration.malignancy_probability(suspicion[changes])]
+    return [float(p) for p in calibration.malignancy_probability(malignancy_score[changes])]

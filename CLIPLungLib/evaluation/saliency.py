@@ -25,7 +25,7 @@ from CLIPLungLib.image.resample import grid_coordinates, sample_hu
 from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.inference.grad_cam import answer_with_grad_cam
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import PreparedViews, outline_volume
+from CLIPLungLib.lidc.training_patches import TrainingPatches, outline_volume
 from CLIPLungLib.model.network import CLIPLungNetwork
 from CLIPLungLib.report.palette import HEAT_THRESHOLD
 from CLIPLungLib.training.cross_validation import learned_features
@@ -110,7 +110,7 @@ def judge_nodules(
         _, random_heat = answer_with_grad_cam(random_network, planes, exists)
         coordinates = grid_coordinates(outline, patch.ijk_to_ras, checkpoint.patch.shape)
         inside = outline.contains_ijk(coordinates) & (sample_hu(outline, coordinates) >= 0.5)
-        probability = checkpoint.calibration.malignancy_probability(output.suspicion.detach().cpu().numpy())[0]
+        probability = checkpoint.calibration.malignancy_probability(output.malignancy_score.detach().cpu().numpy())[0]
         maps = heat[0].cpu().numpy(), random_heat[0].cpu().numpy()
         judged.append(judge_map(*maps, inside, patch.exists, checkpoint.patch, float(probability)))
         patients.append(nodule.patient_id)
@@ -135,7 +135,7 @@ def summarise(judged: Sequence[JudgedMap], patients: Sequence[str]) -> dict[str,
 def judge_heat_maps(
     runs: Path,
     lidc_folder: Path,
-    views: PreparedViews,
+    views: TrainingPatches,
     nodules: Sequence[LidcNodule],
     device: str = "auto",
     progress: Callable[[int, int, str], None] | None = None,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from CLIPLungLib.atomic_write import replacing
+from CLIPLungLib.atomic_write import atomic_write
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.comparison import FLOOR, OWN_FLOOR, PAPERS_MIX, SHIPPED, VOLUMES
 from CLIPLungLib.evaluation.cross_fitting import ABSENT_NAME, SIGN_NAMES
@@ -71,7 +71,7 @@ def write_figures(readme: Path, results: Mapping[str, Any]) -> None:
         raise InputError(f"{readme} needs the lines {FIGURES_BEGIN} and {FIGURES_END}, once each, around its figures.")
     before, rest = text.split(FIGURES_BEGIN)
     after = rest.split(FIGURES_END)[1]
-    with replacing(readme) as temporary:
+    with atomic_write(readme) as temporary:
         temporary.write_text(
             f"{before}{FIGURES_BEGIN}\n{figures_text(results)}\n{FIGURES_END}{after}", encoding="utf-8"
         )

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from CLIPLungLib.atomic_write import replacing
+from CLIPLungLib.atomic_write import atomic_write
 from CLIPLungLib.calibration.measurement import MeasurementCalibration
 from CLIPLungLib.calibration.ordinal import Calibration
-from CLIPLungLib.calibration.out_of_distribution import Familiarity
+from CLIPLungLib.calibration.out_of_distribution import OutOfDistributionDetector
 from CLIPLungLib.calibration.sphericity import SphericityCalibration
 from CLIPLungLib.errors import CheckpointError
 from CLIPLungLib.image.patch import PatchSpec
@@ -39,7 +39,7 @@ class Checkpoint:
         level_text: (M, D) unit vectors, levels of all attributes one after the other.
         text_scale: 1 / tau of the comparison with texts.
         patch: what the network sees.
-        calibration: from suspicion to probabilities.
+        calibration: from the malignancy score to probabilities.
         class_set_threshold: of conformal.class_set.
         diameter_calibration, volume_calibration: from the outline's size to the readers'.
         sphericity: from texts and outline to the readers'; None for a network that draws no outline.
@@ -58,7 +58,7 @@ class Checkpoint:
     diameter_calibration: MeasurementCalibration
     volume_calibration: MeasurementCalibration
     sphericity: SphericityCalibration | None
-    familiarity: Familiarity | None
+    familiarity: OutOfDistributionDetector | None
     provenance: dict[str, Any]
     sha256: str = ""
 
@@ -98,7 +98,7 @@ def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
         "vocabulary": _vocabulary(),
         "provenance": checkpoint.provenance,
     }
-    with replacing(file) as temporary:
+    with atomic_write(file) as temporary:
         save_file(tensors, temporary, {HEADER: json.dumps(header)})
 
 
@@ -196,12 +196,12 @@ def _build_network(header: dict[str, Any], tensors: dict[str, Tensor]) -> CLIPLu
     return network.eval().requires_grad_(False)
 
 
-def _build_familiarity(header: dict[str, Any], tensors: dict[str, Tensor]) -> Familiarity | None:
+def _build_familiarity(header: dict[str, Any], tensors: dict[str, Tensor]) -> OutOfDistributionDetector | None:
     if header["familiarity"] is None:
         return None
     prefix = "familiarity."
     arrays = {name.removeprefix(prefix): t.numpy() for name, t in tensors.items() if name.startswith(prefix)}
-    return Familiarity.from_dict(header["familiarity"], arrays)
+    return OutOfDistributionDetector.from_dict(header["familiarity"], arrays)
 
 
 def _vocabulary() -> dict[str, Any]:

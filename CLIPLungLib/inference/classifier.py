@@ -102,13 +102,13 @@ class NoduleClassifier:
         """(N,) headline probabilities alone, the same as those of `classify_patches`: for many nodules, without heat maps."""
         import torch
 
-        suspicion = []
+        malignancy_score = []
         for start in range(0, len(patches), PATCHES_PER_BATCH):
             part = slice(start, start + PATCHES_PER_BATCH)
             with torch.inference_mode():
                 output = self._network(*self._inputs(self._centred(patches[part], volumes[part])))
-            suspicion.append(output.suspicion.cpu().numpy().astype(np.float64))
-        return self.checkpoint.calibration.malignancy_probability(np.concatenate(suspicion))
+            malignancy_score.append(output.malignancy_score.cpu().numpy().astype(np.float64))
+        return self.checkpoint.calibration.malignancy_probability(np.concatenate(malignancy_score))
 
     def _centred(self, patches: Sequence[Patch], volumes: Sequence[CTVolume]) -> list[Patch]:
         """The same patches, moved on the centroid of the nodule that lies at their middle, where there is one."""
@@ -156,7 +156,7 @@ class NoduleClassifier:
         if output.maps.outline_logits is not None:
             inside = outline_probability(output.maps, len(patches), exists.shape[1]).detach().cpu().numpy()
         answers = Answers(
-            suspicion=output.suspicion.detach().cpu().numpy().astype(np.float64),
+            malignancy_score=output.malignancy_score.detach().cpu().numpy().astype(np.float64),
             image_features=output.image_features.detach().cpu().numpy(),
             diameter_mm=output.log_diameter.detach().exp().cpu().numpy().astype(np.float64),
             feature=output.pooled.detach().cpu().numpy().astype(np.float64),
@@ -170,13 +170,13 @@ class NoduleClassifier:
 
     def _result(self, patch: Patch, ct: CTVolume, click_ras: np.ndarray, answers: Answers, index: int) -> NoduleResult:
         checkpoint, heat = self.checkpoint, answers.heat[index]
-        suspicion = answers.suspicion[index : index + 1]
-        classes = checkpoint.calibration.class_probabilities(suspicion)[0]
+        malignancy_score = answers.malignancy_score[index : index + 1]
+        classes = checkpoint.calibration.class_probabilities(malignancy_score)[0]
         found, unsure = self._found(patch, answers, index)
         measurement = self._calibrated(patch, found) if found else None
         return NoduleResult(
             point_ras=tuple(float(value) for value in click_ras),
-            malignancy_probability=float(checkpoint.calibration.malignancy_probability(suspicion)[0]),
+            malignancy_probability=float(checkpoint.calibration.malignancy_probability(malignancy_score)[0]),
             class_probabilities=tuple(float(p) for p in classes),
             diameter_mm=measurement.diameter_mm if measurement else float(answers.diameter_mm[index]),
             attributes=read_attributes(answers.image_features[index], checkpoint, found),
@@ -221,7 +221,7 @@ class Answers:
     """What the network says of B patches, as arrays.
 
     Attributes:
-        suspicion: (B,) uncalibrated.
+        malignancy_score: (B,) uncalibrated.
         image_features: (B, T, D).
         diameter_mm: (B,) the network's direct estimate.
         feature: (B, 2 C) pooled.
@@ -229,7 +229,7 @@ class Answers:
         heat: (B, Z, H, W).
     """
 
-    suspicion: np.ndarray
+    malignancy_score: np.ndarray
     image_features: np.ndarray
     diameter_mm: np.ndarray
     feature: np.ndarray

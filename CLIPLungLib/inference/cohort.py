@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from CLIPLungLib.atomic_write import replacing
+from CLIPLungLib.atomic_write import atomic_write
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import Patch, extract_patch
@@ -206,7 +206,7 @@ class _ResultTable:
     """`results.csv`, written row by row so that a kill loses the row under way at most."""
 
     def __init__(self, file: Path, rows: list[dict[str, str]]) -> None:
-        with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        with atomic_write(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, CSV_COLUMNS)
             writer.writeheader()
             writer.writerows(rows)

@@ -28,14 +28,14 @@ def answer_with_grad_cam(
         reference: (C,) what a cell of the average nodule holds, per unit of the gate; nothing when not given.
 
     Returns:
-        The answer, and (B, Z, H, W) heat maps in 0..1: 1 is the patch's strongest relevance, be it for suspicion or against it.
+        The answer, and (B, Z, H, W) heat maps in 0..1: 1 is the patch's strongest relevance, be it for malignancy_score or against it.
     """
     with torch.no_grad():
         maps = network.encoder(planes, exists)
     with torch.enable_grad():
         leaf = replace(maps, maps=maps.maps.detach().requires_grad_(True))
         output = network.read(leaf, len(planes))
-        (gradient,) = torch.autograd.grad(output.suspicion.sum(), leaf.maps)
+        (gradient,) = torch.autograd.grad(output.malignancy_score.sum(), leaf.maps)
     relevance = _relevance(maps, gradient, len(planes), reference)
     return output, _heat(relevance, maps, exists, planes.shape)
 
@@ -54,7 +54,7 @@ def _relevance(maps: FeatureMaps, gradient: Tensor, patches: int, reference: Ten
 
 
 def _heat(relevance: Tensor, maps: FeatureMaps, exists: Tensor, shape: torch.Size) -> Tensor:
-    """What speaks for suspicion (Grad-CAM's ReLU), in units of the patch's strongest relevance of either sign.
+    """What speaks for malignancy (Grad-CAM's ReLU), in units of the patch's strongest relevance of either sign.
 
     Scaled by its own maximum alone, the map of a harmless nodule would be noise blown up to full brightness.
     """

@@ -84,7 +84,7 @@ class NoduleResult:
         class_probabilities: of CLASSES, sum 1.
         diameter_mm: measured longest diameter, or the network's estimate where nothing could be outlined.
         attributes: one per ATTRIBUTE_NAMES, in that order.
-        heatmap: (Z, Y, X) float32 in 0..1, relevance for suspicion.
+        heatmap: (Z, Y, X) float32 in 0..1, relevance for malignancy_score.
         heatmap_to_ras: (4, 4) IJK-to-RAS of the heat map.
         measurement: None where nothing could be outlined at the click.
         class_set: the classes that cannot be excluded: holds the readers' class in 90 % of nodules of other patients.

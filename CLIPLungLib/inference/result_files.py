@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from CLIPLungLib.atomic_write import replacing
+from CLIPLungLib.atomic_write import atomic_write
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.inference.result import NoduleResult
@@ -29,7 +29,7 @@ def write_json(result: NoduleResult, path: Path) -> None:
             f"The result at {result.point_ras} RAS mm is not written to '{path}': it holds a number that is NaN or infinite. "
             "Check the CT around the point for damaged voxels and classify again."
         ) from error
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -65,7 +65,7 @@ def _write_volume(voxels: np.ndarray, ijk_to_ras: np.ndarray, path: Path) -> Non
     image.SetOrigin(matrix_lps[:3, 3].tolist())
     image.SetSpacing(spacing_mm.tolist())
     image.SetDirection((matrix_lps[:3, :3] / spacing_mm).ravel().tolist())
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         sitk.WriteImage(image, str(temporary), useCompression=True)
 
 

@@ -19,7 +19,7 @@ from CLIPLungLib.image.resample import grid_coordinates, sample_hu
 from CLIPLungLib.lidc.nodule_table import IMAGE_KINDS, LidcNodule, read_nodules
 
 MARGIN_PIXELS = 8
-VIEW_KINDS = ("volume", "slice", "cube", "crop", "background")
+PATCH_KINDS = ("volume", "slice", "cube", "crop", "background")
 # Planes this far beyond the nodule's ends show none of it.
 EMPTY_BEYOND_MM = 3.0
 # Points without a nodule, taken from every cube and crop: how many, how far from the nodule's rim, and how much of the scan around them.
@@ -27,7 +27,7 @@ BACKGROUND_POINTS, BACKGROUND_BEYOND_MM, BACKGROUND_HALF_MM = 6, 10.0, 8.0
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedViews:
+class TrainingPatches:
     """All views of all nodules, planes one after the other.
 
     Attributes:
@@ -36,7 +36,7 @@ class PreparedViews:
         height_mm: (P,) height of the plane above the click.
         first_plane, plane_count: (V,) the planes of each view.
         nodule: (V,) index into the table's rows.
-        kind: (V,) index into VIEW_KINDS.
+        kind: (V,) index into PATCH_KINDS.
         is_outlined: (V,) bool, True where the outline is the readers' own (or truly empty), not a ball of their diameter.
     """
 
@@ -54,7 +54,7 @@ class PreparedViews:
         np.savez(file, **vars(self))
 
     @classmethod
-    def load(cls, file: Path) -> PreparedViews:
+    def load(cls, file: Path) -> TrainingPatches:
         """Read what `save` wrote."""
         with np.load(file, allow_pickle=False) as arrays:
             return cls(**{name: arrays[name] for name in cls.__dataclass_fields__})
@@ -64,24 +64,26 @@ class PreparedViews:
         return slice(int(self.first_plane[view]), int(self.first_plane[view] + self.plane_count[view]))
 
 
-def prepare_views(folder: Path, spec: PatchSpec, progress: Callable[[int, int], None] | None = None) -> PreparedViews:
+def prepare_patches(
+    folder: Path, spec: PatchSpec, progress: Callable[[int, int], None] | None = None
+) -> TrainingPatches:
     """Resample every image of every nodule in a LIDC folder on the grid the network will see."""
     nodules = read_nodules(folder)
     wide = replace(spec, shape=(spec.shape[0], *(n + 2 * MARGIN_PIXELS for n in spec.shape[1:])))
     views = []
-    for index, views_of_nodule in enumerate(_views(folder, nodules, wide)):
-        views += [(index, *view) for view in views_of_nodule]
+    for index, patches_of_nodule in enumerate(_views(folder, nodules, wide)):
+        views += [(index, *view) for view in patches_of_nodule]
         if progress:
             progress(index + 1, len(nodules))
     counts = np.array([len(height) for *_, height in views])
-    return PreparedViews(
+    return TrainingPatches(
         hu=np.concatenate([hu for _, _, hu, _, _ in views]),
         outline=np.concatenate([outline for _, _, _, outline, _ in views]),
         height_mm=np.concatenate([height for *_, height in views]).astype(np.float32),
         first_plane=np.concatenate([[0], np.cumsum(counts)[:-1]]),
         plane_count=counts,
         nodule=np.array([view[0] for view in views]),
-        kind=np.array([VIEW_KINDS.index(view[1]) for view in views]),
+        kind=np.array([PATCH_KINDS.index(view[1]) for view in views]),
         is_outlined=np.array([view[1] == "background" or _has_outline(nodules[view[0]], view[1]) for view in views]),
     )
 

@@ -67,8 +67,8 @@ class NetworkOutput:
     pooled: Tensor
 
     @property
-    def suspicion(self) -> Tensor:
-        """(B,) one number that rises with suspicion: half the rating, half the expected class; calibration maps it to probabilities."""
+    def malignancy_score(self) -> Tensor:
+        """(B,) one uncalibrated number that rises with the readers' malignancy rating: half the rating, half the expected class; calibration maps it to probabilities."""
         positions = torch.linspace(-1.0, 1.0, self.class_logits.shape[1], device=self.class_logits.device)
         expected_class = (functional.softmax(self.class_logits.float(), dim=1) * positions).sum(dim=1)
         return (self.rating.float() - 3.0) / 2 + expected_class

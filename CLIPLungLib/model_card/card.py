@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from CLIPLungLib.atomic_write import replacing
+from CLIPLungLib.atomic_write import atomic_write
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.metrics import auc
 from CLIPLungLib.model_card import prose
@@ -24,7 +24,7 @@ from CLIPLungLib.model_card.reliability_plot import reliability_figure
 from CLIPLungLib.model_card.robustness_table import condition_rows, condition_table
 from CLIPLungLib.model_card.roc_plot import roc_figure
 from CLIPLungLib.version import __version__
-from CLIPLungLib.vocabulary import SUSPICIOUS_ABOVE
+from CLIPLungLib.vocabulary import EVENT_ABOVE
 
 if TYPE_CHECKING:
     from CLIPLungLib.inference.checkpoint import Checkpoint
@@ -121,15 +121,15 @@ def write_card(
     if reality:
         parts.append(_reality(output, reality))
     parts += [_gallery(output, cases), prose.LIMITS, _reproduce(commands)]
-    with replacing(file) as temporary:
+    with atomic_write(file) as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return file
 
 
 def _figures(answers: Answers, attributes: Sequence[Row]) -> Iterator[tuple[str, Figure, str]]:
     """File name, figure and caption of every plot of the out-of-fold answers."""
-    suspicious = answers.rating > SUSPICIOUS_ABOVE
-    decided = answers.rating != SUSPICIOUS_ABOVE
+    suspicious = answers.rating > EVENT_ABOVE
+    decided = answers.rating != EVENT_ABOVE
     yield (
         "reliability",
         reliability_figure(suspicious, answers.probability, answers.size_probability),

@@ -15,7 +15,7 @@ from CLIPLungLib.evaluation.cross_fitting import FEWEST_READERS, SIGN_NAMES, Tru
 from CLIPLungLib.evaluation.tables import AUC_MEAN, all_tables
 from CLIPLungLib.inference.checkpoint import load_checkpoint
 from CLIPLungLib.lidc.nodule_table import read_nodules
-from CLIPLungLib.lidc.training_patches import VIEW_KINDS, PreparedViews
+from CLIPLungLib.lidc.training_patches import PATCH_KINDS, TrainingPatches
 from CLIPLungLib.model_card.card import Answers, checkpoint_facts, write_card
 from CLIPLungLib.model_card.gallery import worst_cases
 from CLIPLungLib.model_card.interval_plots import Estimate, Row
@@ -44,10 +44,10 @@ def write_model_card(
     tables = all_tables(results)
     if heat_maps_file:
         tables["Heat maps of the shipped model, volumes"] = heat_map_table(_read(heat_maps_file))
-    views, nodules = PreparedViews.load(views_file), read_nodules(lidc_folder)
+    views, nodules = TrainingPatches.load(views_file), read_nodules(lidc_folder)
     everything = finished_answers(runs / SHIPPED, results["folds"])
     rows = [nodules[index] for index in everything.nodule]
-    chosen = (views.kind[everything.view] == VIEW_KINDS.index("volume")) & np.array(
+    chosen = (views.kind[everything.view] == PATCH_KINDS.index("volume")) & np.array(
         [nodule.n_readers >= FEWEST_READERS for nodule in rows]
     )
     own, truth = [rows[index] for index in np.flatnonzero(chosen)], Truth.of_nodules(rows)

@@ -18,7 +18,7 @@ from CLIPLungLib.image.read import read_ct
 from CLIPLungLib.lidc.nodule_table import LidcNodule
 from CLIPLungLib.model_card.plot_style import INK, SOFT, TEXT_POINTS, new_figure, save_figure
 from CLIPLungLib.report.slice_pictures import PLANES, Plane, draw_outline, grey_picture, sample_plane
-from CLIPLungLib.vocabulary import ATTRIBUTES, SUSPICIOUS_ABOVE
+from CLIPLungLib.vocabulary import ATTRIBUTES, EVENT_ABOVE
 
 PICTURE_MM, PIXELS = 32.0, 380
 SCALE_MM = 10.0
@@ -47,7 +47,7 @@ class Case:
 def worst(rating: np.ndarray, probability: np.ndarray, count: int) -> np.ndarray:
     """Indices of the most confident wrong answers, worst first; ratings of exactly 3 are never wrong."""
     rating, probability = np.asarray(rating), np.asarray(probability)
-    error = np.where(rating > SUSPICIOUS_ABOVE, 1 - probability, np.where(rating < SUSPICIOUS_ABOVE, probability, 0.0))
+    error = np.where(rating > EVENT_ABOVE, 1 - probability, np.where(rating < EVENT_ABOVE, probability, 0.0))
     order = np.argsort(-error, kind="stable")[:count]
     return order[error[order] > 0.5]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from CLIPLungLib.atomic_write import replacing
+from CLIPLungLib.atomic_write import atomic_write
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.inference.result import DISCLAIMER, NoduleResult
@@ -96,7 +96,7 @@ def write_structured_report(
         series_description=SERIES_DESCRIPTION,
         software_versions=__version__,
     )
-    with replacing(Path(path)) as temporary:
+    with atomic_write(Path(path)) as temporary:
         document.save_as(str(temporary))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from CLIPLungLib.atomic_write import replacing
+from CLIPLungLib.atomic_write import atomic_write
 from CLIPLungLib.errors import InputError, MissingPackageError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import require_point
@@ -78,7 +78,7 @@ def save_report(ct: CTVolume, result: NoduleResult, path: Path, title: str = "")
     attributes_top = CONTENT_TOP + VERDICT_HEIGHT + GAP
     draw_attributes(sheet, result, PANEL_X, attributes_top, PANEL_WIDTH, CONTENT_BOTTOM - attributes_top)
     _draw_footer(sheet, result)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         sheet.save(temporary, {"Title": title, "Software": f"CLIPLung {__version__}", "Comment": DISCLAIMER})
 
 

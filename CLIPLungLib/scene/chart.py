@@ -7,7 +7,7 @@ import vtk
 
 from CLIPLungLib.inference.result import NoduleResult
 from CLIPLungLib.scene.control_points import DefinedPoint
-from CLIPLungLib.scene.tagged_nodes import POINT_ID, add_owned, find_owned, remove_with_parts
+from CLIPLungLib.scene.tagged_nodes import POINT_ID, add_tagged, find_tagged, remove_with_parts
 from CLIPLungLib.vocabulary import ATTRIBUTES
 
 KINDS = CHART, SERIES, TABLE = "chart", "chart series", "chart table"
@@ -39,27 +39,27 @@ def update_chart(
 
 
 def find_chart(markups_node: slicer.vtkMRMLMarkupsNode) -> slicer.vtkMRMLPlotChartNode | None:
-    """The chart of a markups node, or None; its attribute `owned.POINT_ID` says which nodule it shows."""
-    return find_owned(CHART, markups_node)
+    """The chart of a markups node, or None; its attribute `tagged_nodes.POINT_ID` says which nodule it shows."""
+    return find_tagged(CHART, markups_node)
 
 
 def chart_nodes(markups_node: slicer.vtkMRMLMarkupsNode) -> list[slicer.vtkMRMLNode]:
     """The chart of a markups node, its series and its table, as far as they exist."""
-    nodes = [find_owned(kind, markups_node) for kind in KINDS]
+    nodes = [find_tagged(kind, markups_node) for kind in KINDS]
     return [node for node in nodes if node is not None]
 
 
 def remove_chart(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> None:
     """Take the chart away when it shows this control point; otherwise nothing happens."""
-    if find_owned(CHART, markups_node, point_id) is None:
+    if find_tagged(CHART, markups_node, point_id) is None:
         return
     for node in chart_nodes(markups_node):
         remove_with_parts(node)
 
 
 def _own(markups_node: slicer.vtkMRMLMarkupsNode, class_name: str, kind: str, name: str) -> slicer.vtkMRMLNode:
-    node = find_owned(kind, markups_node)
-    return node or add_owned(markups_node.GetScene(), class_name, name, kind, markups_node)
+    node = find_tagged(kind, markups_node)
+    return node or add_tagged(markups_node.GetScene(), class_name, name, kind, markups_node)
 
 
 def _fill_table(node: slicer.vtkMRMLTableNode, result: NoduleResult) -> None:

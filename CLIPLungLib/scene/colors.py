@@ -6,7 +6,7 @@ import numpy as np
 import slicer
 
 from CLIPLungLib.report.palette import heat_rgb
-from CLIPLungLib.scene.tagged_nodes import add_owned, all_owned
+from CLIPLungLib.scene.tagged_nodes import add_tagged, all_tagged
 
 NAME = "CLIPLung relevance"
 KIND = "colors"
@@ -18,10 +18,10 @@ def relevance_colors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode
 
     All colours are opaque: slice views ignore a colour table's alpha, only the display node's threshold hides low values.
     """
-    nodes = all_owned(scene, KIND)
+    nodes = all_tagged(scene, KIND)
     if nodes and nodes[0].GetNumberOfColors() == NUMBER_OF_COLORS:
         return nodes[0]
-    node = nodes[0] if nodes else add_owned(scene, "vtkMRMLColorTableNode", NAME, KIND)
+    node = nodes[0] if nodes else add_tagged(scene, "vtkMRMLColorTableNode", NAME, KIND)
     node.SetAttribute("Category", "CLIPLung")
     with slicer.util.NodeModify(node):
         node.SetTypeToUser()

@@ -10,7 +10,7 @@ import slicer
 import vtk
 
 from CLIPLungLib.scene.heatmap_node import KIND as OVERLAY
-from CLIPLungLib.scene.tagged_nodes import CT_ROLE, all_owned
+from CLIPLungLib.scene.tagged_nodes import CT_ROLE, all_tagged
 
 FOLDER = "CLIPLung.folder"
 
@@ -49,7 +49,7 @@ def _hierarchy(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSubjectHierarchyNode
 
 def _find_folder(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, ct_node: slicer.vtkMRMLScalarVolumeNode) -> int:
     """The folder that holds a heat map of this CT; 0 when there is none."""
-    for overlay_node in all_owned(ct_node.GetScene(), OVERLAY):
+    for overlay_node in all_tagged(ct_node.GetScene(), OVERLAY):
         item = hierarchy.GetItemByDataNode(overlay_node)
         if item and overlay_node.GetNodeReference(CT_ROLE) is ct_node:
             parent = hierarchy.GetItemParent(item)

@@ -9,7 +9,7 @@ from CLIPLungLib.inference.result import NoduleResult
 from CLIPLungLib.report.palette import HEAT_THRESHOLD
 from CLIPLungLib.scene.colors import relevance_colors
 from CLIPLungLib.scene.control_points import DefinedPoint
-from CLIPLungLib.scene.tagged_nodes import CT_ROLE, add_owned, find_owned, rename
+from CLIPLungLib.scene.tagged_nodes import CT_ROLE, add_tagged, find_tagged, rename
 from CLIPLungLib.scene.volume_node import parent_to_world
 
 KIND = "overlay"
@@ -35,7 +35,7 @@ def update_overlay(
     name = f"{ct_node.GetName()} {point.label} relevance"
     node = find_overlay(markups_node, point.id)
     if node is None:
-        node = add_owned(ct_node.GetScene(), "vtkMRMLScalarVolumeNode", name, KIND, markups_node, point.id)
+        node = add_tagged(ct_node.GetScene(), "vtkMRMLScalarVolumeNode", name, KIND, markups_node, point.id)
     with slicer.util.NodeModify(node):
         rename(node, name)
         node.SetNodeReferenceID(CT_ROLE, ct_node.GetID())
@@ -49,7 +49,7 @@ def update_overlay(
 
 def find_overlay(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> slicer.vtkMRMLScalarVolumeNode | None:
     """The heat map of a control point, or None."""
-    return find_owned(KIND, markups_node, point_id)
+    return find_tagged(KIND, markups_node, point_id)
 
 
 def _add_display(node: slicer.vtkMRMLScalarVolumeNode) -> None:

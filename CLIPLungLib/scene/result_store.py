@@ -20,7 +20,7 @@ from CLIPLungLib.scene import result_table as table
 from CLIPLungLib.scene.control_points import defined_point, defined_points, has_point
 from CLIPLungLib.scene.result_record import read_record, write_record
 from CLIPLungLib.scene.slice_layers import DEFAULT_OPACITY, refresh_legends, show_overlay
-from CLIPLungLib.scene.tagged_nodes import CT_ROLE, MARKUPS_ROLE, POINT_ID, all_owned, remove_with_parts
+from CLIPLungLib.scene.tagged_nodes import CT_ROLE, MARKUPS_ROLE, POINT_ID, all_tagged, remove_with_parts
 from CLIPLungLib.scene.volume_node import world_ijk_to_ras
 
 MOVED_MM = 0.01
@@ -158,7 +158,7 @@ def remove_result(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> boo
     table.remove_row(markups_node, point_id)
     chart.remove_chart(markups_node, point_id)
     if overlay_node is not None:
-        _remove_owned(overlay_node)
+        _remove_tagged(overlay_node)
     return overlay_node is not None
 
 
@@ -168,25 +168,25 @@ def remove_orphans(scene: slicer.vtkMRMLScene) -> int:
     Returns:
         How many results were removed.
     """
-    before = len(all_owned(scene, overlay.KIND))
+    before = len(all_tagged(scene, overlay.KIND))
     for markups_node, point_id in _all_keys(scene):
         if markups_node is not None and not has_point(markups_node, point_id):
             remove_result(markups_node, point_id)
     for kind in (overlay.KIND, table.KIND, *chart.KINDS):
-        for node in all_owned(scene, kind):
+        for node in all_tagged(scene, kind):
             if node.GetNodeReference(MARKUPS_ROLE) is None:
-                _remove_owned(node)
-    return before - len(all_owned(scene, overlay.KIND))
+                _remove_tagged(node)
+    return before - len(all_tagged(scene, overlay.KIND))
 
 
 def _all_keys(scene: slicer.vtkMRMLScene) -> list[tuple[slicer.vtkMRMLMarkupsNode | None, str]]:
     """Markups node and point ID of everything stored; rows count too, as a user may have deleted a heat map alone."""
-    keys = [(node, node.GetAttribute(POINT_ID)) for node in all_owned(scene, overlay.KIND)]
-    keys += [(node, point_id) for node in all_owned(scene, table.KIND) for point_id in table.point_ids(node)]
+    keys = [(node, node.GetAttribute(POINT_ID)) for node in all_tagged(scene, overlay.KIND)]
+    keys += [(node, point_id) for node in all_tagged(scene, table.KIND) for point_id in table.point_ids(node)]
     return [(node.GetNodeReference(MARKUPS_ROLE), point_id) for node, point_id in keys]
 
 
-def _remove_owned(node: slicer.vtkMRMLNode) -> None:
+def _remove_tagged(node: slicer.vtkMRMLNode) -> None:
     scene = node.GetScene()
     if scene is None:
         return  # taken out meanwhile by somebody who watches the nodes that went before

@@ -13,11 +13,11 @@ import vtk
 
 from CLIPLungLib.inference.result import NoduleMeasurement, NoduleResult
 from CLIPLungLib.scene.control_points import DefinedPoint
-from CLIPLungLib.scene.tagged_nodes import add_owned, find_owned, remove_with_parts
+from CLIPLungLib.scene.tagged_nodes import add_tagged, find_tagged, remove_with_parts
 from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES
 
 KIND = "table"
-POINT_ID = "point_id"
+POINT_ID_COLUMN = "point_id"
 
 
 class Column(NamedTuple):
@@ -32,7 +32,7 @@ class Column(NamedTuple):
 
 COLUMNS = (
     Column("label", "Nodule", description="Label of the control point when it was analysed"),
-    Column(POINT_ID, "Point", description="ID of the control point in its list"),
+    Column(POINT_ID_COLUMN, "Point", description="ID of the control point in its list"),
     Column("r", "R", 2, "mm", "Patient right, world space"),
     Column("a", "A", 2, "mm", "Patient anterior, world space"),
     Column("s", "S", 2, "mm", "Patient superior, world space"),
@@ -79,7 +79,7 @@ def update_table(
     node = find_table(markups_node)
     if node is None:
         name = f"{markups_node.GetName()} CLIPLung results"
-        node = add_owned(markups_node.GetScene(), "vtkMRMLTableNode", name, KIND, markups_node)
+        node = add_tagged(markups_node.GetScene(), "vtkMRMLTableNode", name, KIND, markups_node)
     cells = _cells(ct_node, point, result)
     with slicer.util.NodeModify(node):
         _complete_columns(node)
@@ -95,15 +95,15 @@ def update_table(
 
 def find_table(markups_node: slicer.vtkMRMLMarkupsNode) -> slicer.vtkMRMLTableNode | None:
     """The results table of a markups node, or None."""
-    return find_owned(KIND, markups_node)
+    return find_tagged(KIND, markups_node)
 
 
 def point_ids(node: slicer.vtkMRMLTableNode) -> list[str]:
     """IDs of the control points that have a row, in the order of the rows."""
     table = node.GetTable()
-    if table.GetColumnByName(POINT_ID) is None:
+    if table.GetColumnByName(POINT_ID_COLUMN) is None:
         return []
-    return [table.GetValueByName(row, POINT_ID).ToString() for row in range(table.GetNumberOfRows())]
+    return [table.GetValueByName(row, POINT_ID_COLUMN).ToString() for row in range(table.GetNumberOfRows())]
 
 
 def remove_row(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> None:
@@ -125,7 +125,7 @@ def _cells(
     """A row by column name."""
     values = {
         "label": point.label,
-        POINT_ID: point.id,
+        POINT_ID_COLUMN: point.id,
         **dict(zip("ras", result.point_ras, strict=True)),
         "malignancy_probability": result.malignancy_probability,
         "predicted_class": result.predicted_class,

@@ -16,7 +16,7 @@ MARKUPS_ROLE = "CLIPLung.markups"
 SELF_ROLE = "CLIPLung.self"
 
 
-def add_owned(
+def add_tagged(
     scene: slicer.vtkMRMLScene,
     class_name: str,
     name: str,
@@ -24,7 +24,7 @@ def add_owned(
     markups_node: slicer.vtkMRMLMarkupsNode | None = None,
     point_id: str | None = None,
 ) -> slicer.vtkMRMLNode:
-    """A new node that `find_owned` will find again."""
+    """A new node that `find_tagged` will find again."""
     node = scene.AddNewNodeByClass(class_name, scene.GetUniqueNameByString(name))
     node.SetAttribute(KIND, kind)
     node.SetAttribute(POINT_ID, point_id)
@@ -33,7 +33,7 @@ def add_owned(
     return node
 
 
-def all_owned(scene: slicer.vtkMRMLScene, kind: str) -> list[slicer.vtkMRMLNode]:
+def all_tagged(scene: slicer.vtkMRMLScene, kind: str) -> list[slicer.vtkMRMLNode]:
     """Every node of a kind that CLIPLung made."""
     return [
         node
@@ -47,11 +47,11 @@ def nodes_of_class(scene: slicer.vtkMRMLScene, class_name: str) -> list[slicer.v
     return [node for node in scene.GetNodes() if node.IsA(class_name)]
 
 
-def find_owned(
+def find_tagged(
     kind: str, markups_node: slicer.vtkMRMLMarkupsNode, point_id: str | None = None
 ) -> slicer.vtkMRMLNode | None:
     """The node of a kind that belongs to a markups node, or to one of its control points when an ID is given."""
-    for node in all_owned(markups_node.GetScene(), kind) if markups_node.GetScene() else ():
+    for node in all_tagged(markups_node.GetScene(), kind) if markups_node.GetScene() else ():
         same_point = point_id is None or node.GetAttribute(POINT_ID) == point_id
         if same_point and node.GetNodeReference(MARKUPS_ROLE) is markups_node:
             return node

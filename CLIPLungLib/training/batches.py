@@ -12,15 +12,15 @@ from torch import Tensor
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.patch import PatchSpec
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import EMPTY_BEYOND_MM, MARGIN_PIXELS, VIEW_KINDS, PreparedViews
+from CLIPLungLib.lidc.training_patches import EMPTY_BEYOND_MM, MARGIN_PIXELS, PATCH_KINDS, TrainingPatches
 from CLIPLungLib.training.augmentation import apply_grids, random_grey, random_grids
 from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.objective import Targets
 from CLIPLungLib.vocabulary import ATTRIBUTES
 
 # How often each kind of view is drawn when a nodule has several.
-VIEW_WEIGHTS = {"volume": 0.5, "slice": 0.25, "cube": 0.25, "crop": 0.25}
-BACKGROUND = VIEW_KINDS.index("background")
+KIND_WEIGHTS = {"volume": 0.5, "slice": 0.25, "cube": 0.25, "crop": 0.25}
+BACKGROUND = PATCH_KINDS.index("background")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class TrainingSet:
     one would have seen, and so do several processes that share the batches.
     """
 
-    def __init__(self, views: PreparedViews, nodules: Sequence[LidcNodule], config: TrainConfig) -> None:
+    def __init__(self, views: TrainingPatches, nodules: Sequence[LidcNodule], config: TrainConfig) -> None:
         self.views = views
         self.nodules = nodules
         self.config = config
@@ -50,22 +50,22 @@ class TrainingSet:
         self.validation_nodules = np.flatnonzero(in_folds & is_apart)
         chosen = (in_folds & ~is_apart)[views.nodule]
         shows_nodule = views.kind != BACKGROUND
-        self.views_of_nodule = {
+        self.patches_of_nodule = {
             int(n): np.flatnonzero(chosen & shows_nodule & (views.nodule == n))
             for n in np.unique(views.nodule[chosen & shows_nodule])
         }
-        if not self.views_of_nodule:
+        if not self.patches_of_nodule:
             raise InputError(
                 f"There is no nodule to learn from in the folds {list(config.train_folds)}. Choose other folds, or a smaller validation_share."
             )
-        self.background_views = np.flatnonzero(chosen & ~shows_nodule)
+        self.background_patches_found = np.flatnonzero(chosen & ~shows_nodule)
         self.empty_planes = _empty_planes(views, np.flatnonzero(chosen))
         readers = np.array([nodule.n_readers for nodule in nodules], dtype=np.float64)
-        self.sample_weight = np.sqrt(readers) / np.sqrt(readers[list(self.views_of_nodule)]).mean()
+        self.sample_weight = np.sqrt(readers) / np.sqrt(readers[list(self.patches_of_nodule)]).mean()
 
     def steps(self) -> int:
         """Batches per epoch."""
-        return max(1, len(self.views_of_nodule) // self.config.batch_size)
+        return max(1, len(self.patches_of_nodule) // self.config.batch_size)
 
     def require_patches_for(self, processes: int) -> None:
         """Every process needs a patch in every batch.
@@ -73,7 +73,7 @@ class TrainingSet:
         Raises:
             InputError: there are more processes than patches.
         """
-        patches = min(self.config.batch_size, len(self.views_of_nodule)) + self._background_count()
+        patches = min(self.config.batch_size, len(self.patches_of_nodule)) + self._background_count()
         if patches < processes:
             raise InputError(
                 f"{processes} processes cannot share batches of {patches} patches. Start fewer processes, or raise batch_size."
@@ -82,7 +82,7 @@ class TrainingSet:
     def epoch(self, epoch: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
         """The batches of one epoch, or the share of each that falls to one of several processes."""
         rng = np.random.default_rng([self.config.seed, epoch])
-        order = rng.permutation(list(self.views_of_nodule))
+        order = rng.permutation(list(self.patches_of_nodule))
         size = self.config.batch_size
         for step in range(self.steps()):
             nodules = order[step * size : (step + 1) * size]
@@ -92,7 +92,7 @@ class TrainingSet:
             yield self._batch(with_background[own], [np.random.default_rng(seed) for seed in seeds])
 
     def _background_count(self) -> int:
-        return self.config.background_patches if len(self.background_views) else 0
+        return self.config.background_patches if len(self.background_patches_found) else 0
 
     def _batch(self, nodules: np.ndarray, generators: list[np.random.Generator]) -> Batch:
         """Args: nodules (B,), -1 for a patch without one; one source of randomness per patch."""
@@ -101,7 +101,7 @@ class TrainingSet:
         views = np.array(views)
         patch_of_plane = np.repeat(np.arange(len(views)), [len(part) for part in rows])
         rows, slots = np.concatenate(rows), np.concatenate(slots)
-        narrow = self.views.kind[views] != VIEW_KINDS.index("volume")
+        narrow = self.views.kind[views] != PATCH_KINDS.index("volume")
         grids = random_grids(self.config.patch, self.views.hu.shape[-1], narrow, generators)[patch_of_plane]
         hu = apply_grids(torch.from_numpy(self.views.hu[rows].astype(np.float32)), grids)
         hu = random_grey(hu, patch_of_plane, generators)
@@ -114,10 +114,10 @@ class TrainingSet:
     def _draw(self, nodule: int, rng: np.random.Generator) -> tuple[int, np.ndarray, np.ndarray]:
         """A view of the nodule (or one without, for -1), and which of its planes go where: their rows and their slots."""
         if nodule < 0:
-            view = int(rng.choice(self.background_views))
+            view = int(rng.choice(self.background_patches_found))
             return view, *self._draw_planes(view, rng)
-        views = self.views_of_nodule[nodule]
-        weights = np.array([VIEW_WEIGHTS[VIEW_KINDS[kind]] for kind in self.views.kind[views]])
+        views = self.patches_of_nodule[nodule]
+        weights = np.array([KIND_WEIGHTS[PATCH_KINDS[kind]] for kind in self.views.kind[views]])
         view = int(rng.choice(views, p=weights / weights.sum()))
         rows, slots = self._draw_planes(view, rng)
         free = np.setdiff1d(np.arange(self.config.patch.shape[0]), slots)
@@ -142,7 +142,7 @@ def validation_patients(patients: np.ndarray, share: float, seed: int) -> np.nda
 
 
 def evaluation_batches(
-    views: PreparedViews, nodules: Sequence[LidcNodule], chosen: np.ndarray, patch: PatchSpec, batch_size: int = 16
+    views: TrainingPatches, nodules: Sequence[LidcNodule], chosen: np.ndarray, patch: PatchSpec, batch_size: int = 16
 ) -> Iterator[tuple[np.ndarray, Batch]]:
     """Unchanged patches of the views `chosen`, with their indices; every plane that exists is there."""
     inner = slice(MARGIN_PIXELS, -MARGIN_PIXELS)
@@ -157,7 +157,7 @@ def evaluation_batches(
         yield part, _assemble(nodules, views, part, np.ones(len(part)), hu, outline, places, patch)
 
 
-def _slots(views: PreparedViews, rows: np.ndarray, patch: PatchSpec) -> np.ndarray:
+def _slots(views: TrainingPatches, rows: np.ndarray, patch: PatchSpec) -> np.ndarray:
     """Which plane of the patch each prepared plane is."""
     step_mm, middle = patch.spacing_mm[0], (patch.shape[0] - 1) / 2
     return np.rint(views.height_mm[rows] / step_mm + middle).astype(np.int64)
@@ -165,7 +165,7 @@ def _slots(views: PreparedViews, rows: np.ndarray, patch: PatchSpec) -> np.ndarr
 
 def _assemble(
     nodules: Sequence[LidcNodule],
-    views: PreparedViews,
+    views: TrainingPatches,
     chosen: np.ndarray,
     weight: np.ndarray,
     hu: Tensor,
@@ -193,11 +193,11 @@ def _assemble(
     return Batch(planes, exists, targets)
 
 
-def _empty_planes(views: PreparedViews, chosen: np.ndarray) -> np.ndarray:
+def _empty_planes(views: TrainingPatches, chosen: np.ndarray) -> np.ndarray:
     """Planes of scans with true context that lie well beyond their nodule."""
     found = []
     for view in chosen:
-        if VIEW_KINDS[views.kind[view]] not in ("cube", "crop"):
+        if PATCH_KINDS[views.kind[view]] not in ("cube", "crop"):
             continue
         planes = np.arange(views.planes(view).start, views.planes(view).stop)
         height = views.height_mm[planes]

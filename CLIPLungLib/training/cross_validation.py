@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from CLIPLungLib.atomic_write import replacing
+from CLIPLungLib.atomic_write import atomic_write
 from CLIPLungLib.calibration.out_of_distribution import fit_feature_space
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import PreparedViews
+from CLIPLungLib.lidc.training_patches import TrainingPatches
 from CLIPLungLib.model.text_encoder import TextEncoder
 from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.parallel import process_rank, wait_for_all
@@ -24,7 +24,7 @@ ANSWERS_NAME, JUDGEMENTS_NAME = "answers.npz", "judgements.npz"
 
 def cross_validate(
     config: TrainConfig,
-    views: PreparedViews,
+    views: TrainingPatches,
     nodules: Sequence[LidcNodule],
     output: Path,
     device: str = "auto",
@@ -56,7 +56,7 @@ def cross_validate(
     return join_predictions(parts)
 
 
-def answer_fold(trainer: Trainer, views: PreparedViews, nodules: Sequence[LidcNodule], fold: int) -> Predictions:
+def answer_fold(trainer: Trainer, views: TrainingPatches, nodules: Sequence[LidcNodule], fold: int) -> Predictions:
     """Answers of a finished training for every view of a fold it has not seen."""
     of_fold = np.array([nodule.fold == fold for nodule in nodules])[views.nodule]
     return trainer.answer(trainer.run(), np.flatnonzero(of_fold))
@@ -98,7 +98,7 @@ def judge_fold(trainer: Trainer, fold: int, file: Path) -> None:
         trainer.config.patch,
         trainer.device,
     )
-    with replacing(file) as temporary, temporary.open("wb") as stream:
+    with atomic_write(file) as temporary, temporary.open("wb") as stream:
         np.savez(stream, view=view, presence=found, distance=space.distance(feature))
 
 
@@ -117,7 +117,7 @@ def finished_answers(folder: Path, folds: Sequence[int]) -> Predictions:
 
 def learned_features(trainer: Trainer) -> np.ndarray:
     """(N, D) features of the views a finished training has learned from."""
-    chosen = np.concatenate(list(trainer.data.views_of_nodule.values()))
+    chosen = np.concatenate(list(trainer.data.patches_of_nodule.values()))
     _, feature, _ = features_and_presence(
         trainer.run(), trainer.views, trainer.data.nodules, chosen, trainer.config.patch, trainer.device
     )

@@ -12,13 +12,13 @@ import numpy as np
 from CLIPLungLib.calibration.conformal import fit_class_sets
 from CLIPLungLib.calibration.measurement import fit_measurement_calibration
 from CLIPLungLib.calibration.ordinal import fit_calibration
-from CLIPLungLib.calibration.out_of_distribution import Familiarity, fit_familiarity
+from CLIPLungLib.calibration.out_of_distribution import OutOfDistributionDetector, fit_detector
 from CLIPLungLib.calibration.sphericity import fit_sphericity
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.cross_fitting import FEWEST_READERS
 from CLIPLungLib.inference.checkpoint import Checkpoint, save_checkpoint
 from CLIPLungLib.lidc.nodule_table import LidcNodule, read_nodules
-from CLIPLungLib.lidc.training_patches import VIEW_KINDS, PreparedViews
+from CLIPLungLib.lidc.training_patches import PATCH_KINDS, TrainingPatches
 from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.cross_validation import cross_validate, learned_features, read_judgements
 from CLIPLungLib.training.parallel import process_rank
@@ -53,7 +53,7 @@ def produce_checkpoint(
         raise InputError(
             f"Training needs two folds at least, to answer for each with the others; got {config.train_folds}."
         )
-    views, nodules = PreparedViews.load(views_file), read_nodules(lidc_folder)
+    views, nodules = TrainingPatches.load(views_file), read_nodules(lidc_folder)
     answers = cross_validate(config, views, nodules, output, device, progress=progress)
     final = Trainer(config, views, nodules, output / "all", device)
     final.run(lambda done, total: progress(done, total, "all folds") if progress else None)
@@ -67,7 +67,10 @@ def produce_checkpoint(
 
 
 def as_checkpoint(
-    finished: Trainer, statements: dict[str, Any], familiarity: Familiarity | None, provenance: dict[str, Any]
+    finished: Trainer,
+    statements: dict[str, Any],
+    familiarity: OutOfDistributionDetector | None,
+    provenance: dict[str, Any],
 ) -> Checkpoint:
     """What a finished training has learned, with the `statements` of `fit_statements`."""
     network = finished.run()
@@ -84,15 +87,15 @@ def as_checkpoint(
     )
 
 
-def fit_statements(answers: Predictions, views: PreparedViews, nodules: Sequence[LidcNodule]) -> dict[str, Any]:
+def fit_statements(answers: Predictions, views: TrainingPatches, nodules: Sequence[LidcNodule]) -> dict[str, Any]:
     """Calibrations of probability, class set, diameter and volume from out-of-fold answers, as fields of a Checkpoint."""
     chosen = one_view_per_nodule(views, nodules, np.arange(len(nodules)), FEWEST_READERS)
     own = answers.of(np.isin(answers.view, chosen))
     rated = [nodules[index] for index in own.nodule]
-    calibration = fit_calibration(own.suspicion, np.array([nodule.malignancy for nodule in rated]))
-    probabilities = calibration.class_probabilities(own.suspicion)
+    calibration = fit_calibration(own.malignancy_score, np.array([nodule.malignancy for nodule in rated]))
+    probabilities = calibration.class_probabilities(own.malignancy_score)
     # Only volumes show a nodule from end to end.
-    whole = (views.kind[own.view] == VIEW_KINDS.index("volume")) & np.isfinite(own.measured[:, 0])
+    whole = (views.kind[own.view] == PATCH_KINDS.index("volume")) & np.isfinite(own.measured[:, 0])
     measured, outlined = own.measured[whole], [rated[index] for index in np.flatnonzero(whole)]
     return {
         "calibration": calibration,
@@ -111,22 +114,22 @@ def fit_statements(answers: Predictions, views: PreparedViews, nodules: Sequence
     }
 
 
-def _familiarity(config: TrainConfig, final: Trainer, views: PreparedViews, output: Path) -> Familiarity | None:
+def _familiarity(
+    config: TrainConfig, final: Trainer, views: TrainingPatches, output: Path
+) -> OutOfDistributionDetector | None:
     if not config.losses.outline:
         return None
     judged = read_judgements(output, config.train_folds)
     # A single slice shows less of a nodule than any scan does, and would loosen the limits.
-    shows_nodule = np.isin(views.kind[judged.view], [VIEW_KINDS.index(kind) for kind in ("volume", "cube", "crop")])
-    return fit_familiarity(
-        learned_features(final), judged.presence[shows_nodule], distances=judged.distance[shows_nodule]
-    )
+    shows_nodule = np.isin(views.kind[judged.view], [PATCH_KINDS.index(kind) for kind in ("volume", "cube", "crop")])
+    return fit_detector(learned_features(final), judged.presence[shows_nodule], distances=judged.distance[shows_nodule])
 
 
 def _provenance(config: TrainConfig, final: Trainer, nodules: Sequence[LidcNodule]) -> dict[str, Any]:
     calibrated_on = sum(nodule.fold in config.train_folds and nodule.n_readers >= FEWEST_READERS for nodule in nodules)
     return {
         "trained_on": f"LIDC-IDRI, patient folds {list(config.train_folds)}",
-        "nodules": len(final.data.views_of_nodule),
+        "nodules": len(final.data.patches_of_nodule),
         "calibrated_on": f"out-of-fold answers for {calibrated_on} nodules with >= {FEWEST_READERS} readers",
         "text_encoder": final.objective.texts.encoder.name,
         "epochs": config.epochs,

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from CLIPLungLib.atomic_write import replacing
+from CLIPLungLib.atomic_write import atomic_write
 from CLIPLungLib.calibration.out_of_distribution import presence_at_click
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.patch import PatchSpec
 from CLIPLungLib.inference.outline_measurement import measure_outline
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import VIEW_KINDS, PreparedViews
+from CLIPLungLib.lidc.training_patches import PATCH_KINDS, TrainingPatches
 from CLIPLungLib.model.image_encoder import outline_probability
 from CLIPLungLib.model.network import CLIPLungNetwork, NetworkOutput
 from CLIPLungLib.model.prompts import attribute_of_level
@@ -32,7 +32,7 @@ class Predictions:
     Attributes:
         view: (V,) index into the prepared views.
         nodule: (V,) index into the table.
-        suspicion: (V,) uncalibrated.
+        malignancy_score: (V,) uncalibrated.
         level_shares: (V, M) probability of every attribute level, those of one attribute summing to 1.
         estimated_diameter_mm: (V,) the network's direct estimate.
         measured: (V, 4) longest and short diameter in mm, volume in mm3, and distance in mm between click and centroid, all from the
@@ -41,14 +41,14 @@ class Predictions:
 
     view: np.ndarray
     nodule: np.ndarray
-    suspicion: np.ndarray
+    malignancy_score: np.ndarray
     level_shares: np.ndarray
     estimated_diameter_mm: np.ndarray
     measured: np.ndarray
 
     def save(self, file: Path) -> None:
         """Write as .npz without pickled objects, at once."""
-        with replacing(file) as temporary, temporary.open("wb") as stream:
+        with atomic_write(file) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **vars(self))
 
     @classmethod
@@ -92,7 +92,7 @@ def join_predictions(parts: Sequence[Predictions]) -> Predictions:
 def predict_views(
     network: CLIPLungNetwork,
     bank: tuple[Tensor, float],
-    views: PreparedViews,
+    views: TrainingPatches,
     nodules: Sequence[LidcNodule],
     chosen: np.ndarray,
     patch: PatchSpec,
@@ -116,7 +116,7 @@ def predict_views(
                 Predictions(
                     view,
                     views.nodule[view],
-                    output.suspicion.cpu().numpy(),
+                    output.malignancy_score.cpu().numpy(),
                     shares.cpu().numpy(),
                     output.log_diameter.float().exp().cpu().numpy(),
                     _measured(output, len(view), patch),
@@ -127,7 +127,7 @@ def predict_views(
 
 def features_and_presence(
     network: CLIPLungNetwork,
-    views: PreparedViews,
+    views: TrainingPatches,
     nodules: Sequence[LidcNodule],
     chosen: np.ndarray,
     patch: PatchSpec,
@@ -160,7 +160,7 @@ def _measured(output: NetworkOutput, patches: int, patch: PatchSpec) -> np.ndarr
 
 
 def views_of(
-    views: PreparedViews, nodules: Sequence[LidcNodule], folds: Sequence[int], kinds: Sequence[int]
+    views: TrainingPatches, nodules: Sequence[LidcNodule], folds: Sequence[int], kinds: Sequence[int]
 ) -> np.ndarray:
     """Indices of the views of these kinds whose patients are in these folds."""
     fold = np.array([nodule.fold for nodule in nodules])[views.nodule]
@@ -168,12 +168,12 @@ def views_of(
 
 
 def one_view_per_nodule(
-    views: PreparedViews, nodules: Sequence[LidcNodule], chosen: np.ndarray, fewest_readers: int
+    views: TrainingPatches, nodules: Sequence[LidcNodule], chosen: np.ndarray, fewest_readers: int
 ) -> np.ndarray:
     """The volume of every chosen nodule with enough readers, or its slice where there is no volume."""
     enough = [index for index in chosen if nodules[index].n_readers >= fewest_readers]
     volume, slice_ = (
-        np.flatnonzero(np.isin(views.nodule, enough) & (views.kind == VIEW_KINDS.index(kind)))
+        np.flatnonzero(np.isin(views.nodule, enough) & (views.kind == PATCH_KINDS.index(kind)))
         for kind in ("volume", "slice")
     )
     return np.concatenate([volume, slice_[~np.isin(views.nodule[slice_], views.nodule[volume])]])

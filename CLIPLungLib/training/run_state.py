@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from CLIPLungLib.atomic_write import replacing
+from CLIPLungLib.atomic_write import atomic_write
 from CLIPLungLib.errors import CheckpointError
 
 
@@ -23,7 +23,7 @@ def save_state(
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in moments.items()}
     stored = {key: value.detach().clone().contiguous() for key, value in tensors.items()}
-    with replacing(file) as temporary:
+    with atomic_write(file) as temporary:
         save_file(stored, temporary, {"facts": json.dumps(facts)})
 
 

@@ -18,12 +18,12 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from CLIPLungLib.atomic_write import replacing
+from CLIPLungLib.atomic_write import atomic_write
 from CLIPLungLib.device import autocast, choose_device
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.metrics import spearman
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import PreparedViews
+from CLIPLungLib.lidc.training_patches import TrainingPatches
 from CLIPLungLib.model.network import CLIPLungNetwork
 from CLIPLungLib.model.text_encoder import TextEncoder, build_text_encoder
 from CLIPLungLib.training.batches import Batch, TrainingSet
@@ -66,7 +66,7 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        views: PreparedViews,
+        views: TrainingPatches,
         nodules: Sequence[LidcNodule],
         folder: Path,
         device: str | torch.device = "auto",
@@ -134,12 +134,14 @@ class Trainer:
         return {} if math.isnan(score) else {"validation_spearman": score}
 
     def _validation_score(self) -> float:
-        """Spearman of suspicion with the mean rating over validation patients; NaN without any."""
+        """Spearman of the malignancy score with the mean rating over validation patients; NaN without any."""
         chosen = one_view_per_nodule(self.views, self.data.nodules, self.data.validation_nodules, fewest_readers=2)
         if len(chosen) == 0:
             return math.nan
         found = self.answer(self.average.module, chosen)
-        return spearman(found.suspicion, np.array([self.data.nodules[index].malignancy for index in found.nodule]))
+        return spearman(
+            found.malignancy_score, np.array([self.data.nodules[index].malignancy for index in found.nodule])
+        )
 
     def answer(self, network: CLIPLungNetwork, chosen: np.ndarray) -> Predictions:
         """Answers of a network for the views `chosen`, with the texts as they are now."""
@@ -213,7 +215,7 @@ class Trainer:
             )
         if process_rank() == 0:
             remove_leftovers(self.folder)
-            with replacing(self.folder / CONFIG_NAME) as temporary:
+            with atomic_write(self.folder / CONFIG_NAME) as temporary:
                 temporary.write_text(json.dumps(self.config.to_dict(), indent=2), encoding="utf-8")
 
     def _write(self, epoch: int, values: dict[str, float]) -> None:

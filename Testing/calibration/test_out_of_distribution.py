@@ -11,9 +11,9 @@ import pytest
 from CLIPLungLib.calibration.out_of_distribution import (
     NOTHING_THERE,
     UNLIKE_KNOWN,
-    Familiarity,
     FeatureSpace,
-    fit_familiarity,
+    OutOfDistributionDetector,
+    fit_detector,
     fit_feature_space,
     presence_at_click,
 )
@@ -42,7 +42,7 @@ def test_distance_of_known_features_has_unit_spread_in_every_direction():
 
 def test_nineteen_of_twenty_known_pass_and_strangers_are_named():
     rng = np.random.default_rng(2)
-    known = fit_familiarity(drawn_features(rng, 800), rng.beta(20, 1, 800), known_share=0.95)
+    known = fit_detector(drawn_features(rng, 800), rng.beta(20, 1, 800), known_share=0.95)
     passed = [not known.warnings(f, p) for f, p in zip(drawn_features(rng, 2000), rng.beta(20, 1, 2000), strict=True)]
     assert np.mean(passed) == pytest.approx(0.95, abs=0.025)
     strangers = [known.warnings(feature, 1.0) for feature in drawn_features(rng, 100, shift=4.0)]
@@ -52,7 +52,7 @@ def test_nineteen_of_twenty_known_pass_and_strangers_are_named():
 def test_limits_come_from_other_patients_where_given():
     rng = np.random.default_rng(3)
     features, presence, distances = drawn_features(rng, 200), np.linspace(0, 1, 201), np.linspace(0, 100, 201)
-    known = fit_familiarity(features, presence, known_share=0.9, distances=distances)
+    known = fit_detector(features, presence, known_share=0.9, distances=distances)
     # Half of the lost tenth on either side.
     assert known.largest_distance == pytest.approx(95.0)
     assert known.least_presence == pytest.approx(0.05)
@@ -60,7 +60,7 @@ def test_limits_come_from_other_patients_where_given():
 
 def test_warning_says_what_is_wrong_and_only_once():
     space = FeatureSpace(np.zeros(2, np.float32), np.eye(2, dtype=np.float32))
-    known = Familiarity(space, largest_distance=5.0, least_presence=0.4)
+    known = OutOfDistributionDetector(space, largest_distance=5.0, least_presence=0.4)
     near, at_limit, far = np.array([1.0, 1.0]), np.array([3.0, 4.0]), np.array([3.0, 4.1])
     assert known.warnings(near, 0.9) == ()
     assert known.warnings(at_limit, 0.4) == ()
@@ -73,14 +73,14 @@ def test_warning_says_what_is_wrong_and_only_once():
 
 def test_stored_and_read_back_it_answers_the_same():
     rng = np.random.default_rng(4)
-    known = fit_familiarity(drawn_features(rng, 100), rng.random(100))
+    known = fit_detector(drawn_features(rng, 100), rng.random(100))
     assert known.arrays()["whitening"].dtype == np.float32
-    back = Familiarity.from_dict(json.loads(json.dumps(known.to_dict())), known.arrays())
+    back = OutOfDistributionDetector.from_dict(json.loads(json.dumps(known.to_dict())), known.arrays())
     features = drawn_features(rng, 20)
     np.testing.assert_array_equal(back.space.distance(features), known.space.distance(features))
     assert back.to_dict() == known.to_dict()
     with pytest.raises(TypeError, match="speed"):
-        Familiarity.from_dict({**known.to_dict(), "speed": 1.0}, known.arrays())
+        OutOfDistributionDetector.from_dict({**known.to_dict(), "speed": 1.0}, known.arrays())
 
 
 def test_presence_is_that_of_the_neighbourhood_of_the_click():
@@ -109,11 +109,11 @@ def test_what_cannot_be_fitted_is_refused(monkeypatch):
     with pytest.raises(InputError, match="same feature"):
         fit_feature_space(np.ones((30, 4)))
     with pytest.raises(InputError, match="share of known"):
-        fit_familiarity(features, np.ones(30), known_share=1.0)
+        fit_detector(features, np.ones(30), known_share=1.0)
     with pytest.raises(InputError, match="presence of known"):
-        fit_familiarity(features, np.array([]))
+        fit_detector(features, np.array([]))
     with pytest.raises(InputError, match="distances of known"):
-        fit_familiarity(features, np.ones(30), distances=np.array([np.nan]))
+        fit_detector(features, np.ones(30), distances=np.array([np.nan]))
     monkeypatch.setitem(sys.modules, "sklearn.covariance", None)
     with pytest.raises(MissingPackageError, match="train"):
         fit_feature_space(features)
@@ -131,4 +131,4 @@ def test_space_that_does_not_fit_together_is_refused(arrays):
 @pytest.mark.parametrize("limits", [(np.nan, 0.5), (0.0, 0.5), (5.0, np.inf)])
 def test_limits_that_are_no_numbers_are_refused(limits):
     with pytest.raises(ValueError, match="limits must be numbers"):
-        Familiarity(FeatureSpace(np.zeros(2), np.eye(2)), *limits)
+        OutOfDistributionDetector(FeatureSpace(np.zeros(2), np.eye(2)), *limits)

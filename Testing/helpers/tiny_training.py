@@ -15,7 +15,7 @@ import torch
 
 from CLIPLungLib.image.patch import PatchSpec
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import VIEW_KINDS, PreparedViews
+from CLIPLungLib.lidc.training_patches import PATCH_KINDS, TrainingPatches
 from CLIPLungLib.model.network import NetworkConfig
 from CLIPLungLib.model.text_encoder import PromptTokens, TextEncoder
 from CLIPLungLib.training import trainer as loop
@@ -94,7 +94,7 @@ NODULES = [nodule(index) for index in range(40)]
 CUBE_MM, BACKGROUND_MM = (-4.0, -2.0, 0.0, 2.0, 4.0), (-2.0, 0.0, 2.0)
 
 
-def tiny_views() -> PreparedViews:
+def tiny_patches() -> TrainingPatches:
     """Bright discs on lung: a slice of every nodule; of the first twelve also a cube with empty planes, and background."""
     y, x = np.mgrid[:48, :48] - 23.5
     hu, outline, height, kinds, owners, counts = [], [], [], [], [], []
@@ -110,10 +110,10 @@ def tiny_views() -> PreparedViews:
                 hu.append(np.where(inside | (vessel & (kind == "background")), 40, -850))
                 outline.append(inside * 255)
             height += heights
-            kinds.append(VIEW_KINDS.index(kind))
+            kinds.append(PATCH_KINDS.index(kind))
             owners.append(index)
             counts.append(len(heights))
-    return PreparedViews(
+    return TrainingPatches(
         hu=np.array(hu, np.int16),
         outline=np.array(outline, np.uint8),
         height_mm=np.array(height, np.float32),
@@ -121,7 +121,7 @@ def tiny_views() -> PreparedViews:
         plane_count=np.array(counts),
         nodule=np.array(owners),
         kind=np.array(kinds),
-        is_outlined=np.array([VIEW_KINDS[kind] != "slice" for kind in kinds]),
+        is_outlined=np.array([PATCH_KINDS[kind] != "slice" for kind in kinds]),
     )
 
 
@@ -133,7 +133,7 @@ def compute_in_single_precision() -> None:
 
 def train_in(folder: Path, config: TrainConfig, device: str = "cpu", adam_eps: float = 1e-8) -> loop.Trainer:
     """A finished training."""
-    trainer = loop.Trainer(config, tiny_views(), NODULES, folder, device, LetterEncoder())
+    trainer = loop.Trainer(config, tiny_patches(), NODULES, folder, device, LetterEncoder())
     for group in trainer.optimizer.param_groups:
         group["eps"] = adam_eps
     trainer.run()

@@ -16,9 +16,9 @@ from CLIPLungLib.lidc.nodule_table import read_nodules
 from CLIPLungLib.lidc.training_patches import (
     BACKGROUND_POINTS,
     MARGIN_PIXELS,
-    VIEW_KINDS,
+    PATCH_KINDS,
     background_points,
-    prepare_views,
+    prepare_patches,
 )
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, malignancy_class
 
@@ -108,9 +108,9 @@ def test_missing_table_and_bad_row_are_named(folder, tmp_path):
 
 
 def test_views_are_centred_on_the_click_with_their_outline(folder):
-    views = prepare_views(folder, SPEC)
+    views = prepare_patches(folder, SPEC)
     assert len(views.kind) == NODULES + 1
-    view = int(np.flatnonzero(views.kind == VIEW_KINDS.index("volume"))[0])
+    view = int(np.flatnonzero(views.kind == PATCH_KINDS.index("volume"))[0])
     planes = views.planes(view)
     # The volume is 6 mm long: the planes at -2, 0 and 2 mm exist, those at -4 and 4 do not.
     np.testing.assert_allclose(views.height_mm[planes], [-2, 0, 2])
@@ -124,8 +124,8 @@ def test_views_are_centred_on_the_click_with_their_outline(folder):
 
 
 def test_only_readers_outlines_and_background_count_as_outlined(folder):
-    views = prepare_views(folder, SPEC)
-    assert views.is_outlined.tolist() == [VIEW_KINDS[kind] == "volume" for kind in views.kind]
+    views = prepare_patches(folder, SPEC)
+    assert views.is_outlined.tolist() == [PATCH_KINDS[kind] == "volume" for kind in views.kind]
 
 
 def test_background_of_a_cube_lies_beyond_its_nodule_and_is_the_same_in_every_run(folder, tmp_path):
@@ -145,8 +145,8 @@ def test_background_of_a_cube_lies_beyond_its_nodule_and_is_the_same_in_every_ru
     assert points.shape == (BACKGROUND_POINTS, 3)
     assert np.linalg.norm(points, axis=1).min() > 7 + 10
     np.testing.assert_array_equal(points, background_points(read_ct(tmp_path / "cubes" / "n1.nii.gz"), nodule))
-    views = prepare_views(tmp_path, SPEC)
-    background = views.kind == VIEW_KINDS.index("background")
+    views = prepare_patches(tmp_path, SPEC)
+    background = views.kind == PATCH_KINDS.index("background")
     assert background.sum() == BACKGROUND_POINTS
     assert views.is_outlined[background].all()
     assert not views.is_outlined[~background].any()  # a ball stands for this cube's outline

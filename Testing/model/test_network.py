@@ -35,7 +35,7 @@ def patches(exists: list[list[bool]]) -> tuple[torch.Tensor, torch.Tensor]:
 def test_output_has_one_row_per_patch(network):
     output = network(*patches([[True] * 5, [False, True, True, False, False]]))
     assert output.class_logits.shape == (2, 3)
-    assert output.suspicion.shape == output.log_diameter.shape == output.rating.shape == (2,)
+    assert output.malignancy_score.shape == output.log_diameter.shape == output.rating.shape == (2,)
     torch.testing.assert_close(output.image_features.norm(dim=2), torch.ones(2, 4))
 
 
@@ -43,13 +43,13 @@ def test_values_of_absent_planes_do_not_matter(network):
     planes, exists = patches([[False, True, True, False, False]])
     changed = planes.clone()
     changed[~exists] = 7.0
-    torch.testing.assert_close(network(planes, exists).suspicion, network(changed, exists).suspicion)
+    torch.testing.assert_close(network(planes, exists).malignancy_score, network(changed, exists).malignancy_score)
 
 
 def test_answers_do_not_depend_on_the_rest_of_the_batch(network):
     planes, exists = patches([[True] * 5, [False, True, True, False, False], [False, False, True, False, False]])
-    together = network(planes, exists).suspicion
-    alone = torch.cat([network(planes[[b]], exists[[b]]).suspicion for b in range(3)])
+    together = network(planes, exists).malignancy_score
+    alone = torch.cat([network(planes[[b]], exists[[b]]).malignancy_score for b in range(3)])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
 
 
@@ -58,7 +58,9 @@ def test_slice_encoder_does_not_count_planes():
     planes, exists = patches([[True] * 5])
     same = planes[:, :1].expand(-1, 5, -1, -1).contiguous()
     once = torch.tensor([[True, False, False, False, False]])
-    torch.testing.assert_close(network(same, exists).suspicion, network(same, once).suspicion, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(
+        network(same, exists).malignancy_score, network(same, once).malignancy_score, atol=1e-3, rtol=1e-3
+    )
 
 
 def test_pooling_is_the_gated_mean_and_maximum():
@@ -158,7 +160,7 @@ class _MeanReader(CLIPLungNetwork):
 
     def read(self, maps, patches):
         class Output:
-            suspicion = self.frozen * maps.pooled(patches)[:, 0, 0]
+            malignancy_score = self.frozen * maps.pooled(patches)[:, 0, 0]
 
         return Output
 
@@ -190,7 +192,7 @@ def test_grad_cam_against_the_average_nodule_shows_what_exceeds_it():
     assert alone[0, 0, 30, 2] == pytest.approx(0.4, abs=0.05)
     assert compared[0, 0, 30, 2] == pytest.approx(0.0, abs=1e-6)
     assert compared[0, 0, 10, 22] == pytest.approx(1.0, abs=0.05)
-    # Less than the average of what speaks against suspicion speaks for it.
+    # Less than the average of what speaks against malignancy speaks for it.
     _, lacking = answer_with_grad_cam(_MeanReader(-3.0), planes, exists, torch.tensor([1.0]))
     assert lacking[0, 0, 30, 2] > 0.8
     assert lacking[0, 0, 10, 22] < 0.2
@@ -209,14 +211,14 @@ def test_faint_relevance_is_not_blown_up_where_much_speaks_against():
         def forward(self, planes, exists):
             patch, plane = exists.nonzero(as_tuple=True)
             maps = torch.zeros(len(patch), 2, 8, 8)
-            maps[1, 0, 4, 4] = 0.1  # speaks for suspicion, faintly
+            maps[1, 0, 4, 4] = 0.1  # speaks for malignancy, faintly
             maps[1, 1, 1, 1] = 1.0  # speaks against it
             return FeatureMaps(maps, torch.ones_like(maps[:, 0]), patch, plane, None, None)
 
     class Reader(_MeanReader):
         def read(self, maps, patches):
             class Output:
-                suspicion = maps.pooled(patches)[:, 0, 0] - maps.pooled(patches)[:, 0, 1]
+                malignancy_score = maps.pooled(patches)[:, 0, 0] - maps.pooled(patches)[:, 0, 1]
 
             return Output
 
@@ -232,7 +234,7 @@ def test_grad_cam_leaves_the_network_as_it_was_and_agrees_with_a_plain_call(netw
     before = {key: value.clone() for key, value in network.state_dict().items()}
     planes, exists = patches([[True] * 5, [False, True, True, False, False]])
     output, heat = answer_with_grad_cam(network, planes, exists)
-    torch.testing.assert_close(output.suspicion, network(planes, exists).suspicion)
+    torch.testing.assert_close(output.malignancy_score, network(planes, exists).malignancy_score)
     assert heat.shape == planes.shape
     assert heat.min() >= 0
     assert heat[1, [0, 3, 4]].abs().sum() == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from CLIPLungLib.atomic_write import replacing
+from CLIPLungLib.atomic_write import atomic_write
 from CLIPLungLib.errors import InputError, MissingPackageError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import PatchSpec
@@ -396,7 +396,7 @@ def test_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
     path.write_text("old", encoding="utf-8")
 
     def fail_half_way() -> None:
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             assert temporary.parent == path.parent
             temporary.write_text("half", encoding="utf-8")
             raise RuntimeError("killed")

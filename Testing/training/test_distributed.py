@@ -14,7 +14,7 @@ import torch
 pytest.importorskip("sklearn", reason="needs the extra 'train'")
 
 from helpers import tiny_training
-from helpers.tiny_training import NODULES, SHARED_CONFIG, SHARED_EPS, LetterEncoder, tiny_views, train_in
+from helpers.tiny_training import NODULES, SHARED_CONFIG, SHARED_EPS, LetterEncoder, tiny_patches, train_in
 from safetensors.torch import load_file
 
 from CLIPLungLib.errors import InputError
@@ -75,7 +75,7 @@ def test_without_averaged_gradients_or_shared_statistics_they_would_not(runs, ca
 
 
 def test_processes_share_every_batch_without_overlap():
-    data = TrainingSet(tiny_views(), NODULES, SHARED_CONFIG)
+    data = TrainingSet(tiny_patches(), NODULES, SHARED_CONFIG)
     whole = list(data.epoch(1))
     shares = [list(data.epoch(1, process, 2)) for process in range(2)]
     for batch, first, second in zip(whole, *shares, strict=True):
@@ -84,7 +84,7 @@ def test_processes_share_every_batch_without_overlap():
 
 
 def test_more_processes_than_patches_are_refused():
-    data = TrainingSet(tiny_views(), NODULES, replace(SHARED_CONFIG, batch_size=1))
+    data = TrainingSet(tiny_patches(), NODULES, replace(SHARED_CONFIG, batch_size=1))
     data.require_patches_for(2)
     with pytest.raises(InputError, match=r"3 processes cannot share batches of 2 patches"):
         data.require_patches_for(3)
@@ -92,7 +92,9 @@ def test_more_processes_than_patches_are_refused():
 
 def test_folds_without_nodules_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"no nodule to learn from in the folds \[7\]"):
-        loop.Trainer(replace(SHARED_CONFIG, train_folds=(7,)), tiny_views(), NODULES, tmp_path, "cpu", LetterEncoder())
+        loop.Trainer(
+            replace(SHARED_CONFIG, train_folds=(7,)), tiny_patches(), NODULES, tmp_path, "cpu", LetterEncoder()
+        )
 
 
 def test_without_torchrun_nothing_is_joined(monkeypatch):

@@ -17,7 +17,7 @@ import torch
 pytest.importorskip("sklearn", reason="needs the extra 'train'")
 
 from helpers import tiny_training
-from helpers.tiny_training import CONFIG, NODULES, LetterEncoder, tiny_views
+from helpers.tiny_training import CONFIG, NODULES, LetterEncoder, tiny_patches
 from safetensors.torch import load_file
 
 from CLIPLungLib.errors import CheckpointError
@@ -168,16 +168,16 @@ def test_without_tensorboard_there_is_the_csv_file_alone(tmp_path, monkeypatch):
 def test_damaged_state_is_refused_with_a_remedy(tmp_path, content):
     (tmp_path / loop.STATE_NAME).write_bytes(content)
     with pytest.raises(CheckpointError, match=r"no state of a run .* Remove it to start anew"):
-        loop.Trainer(CONFIG, tiny_views(), NODULES, tmp_path, "cpu", LetterEncoder())
+        loop.Trainer(CONFIG, tiny_patches(), NODULES, tmp_path, "cpu", LetterEncoder())
 
 
 @pytest.mark.parametrize("change", [{"encoder": "channel"}, {"groups": 8}])
 def test_state_of_another_network_is_refused(tmp_path, change):
     state.remove_leftovers(tmp_path)
-    first = loop.Trainer(CONFIG, tiny_views(), NODULES, tmp_path, "cpu", LetterEncoder())
+    first = loop.Trainer(CONFIG, tiny_patches(), NODULES, tmp_path, "cpu", LetterEncoder())
     state.save_state(
         tmp_path / loop.STATE_NAME, first._modules(), first.optimizer, {"epochs_done": 1, "best_score": 0.0}
     )
     other = replace(CONFIG, network=replace(CONFIG.network, **change))
     with pytest.raises(CheckpointError, match="another network"):
-        loop.Trainer(other, tiny_views(), NODULES, tmp_path, "cpu", LetterEncoder())
+        loop.Trainer(other, tiny_patches(), NODULES, tmp_path, "cpu", LetterEncoder())

@@ -10,12 +10,12 @@ import torch
 
 from CLIPLungLib.calibration.ordinal import Calibration, fit_calibration
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.lidc.training_patches import VIEW_KINDS, PreparedViews
+from CLIPLungLib.lidc.training_patches import PATCH_KINDS, TrainingPatches
 from CLIPLungLib.training.objective import LossWeights
 
 pytest.importorskip("sklearn", reason="needs the extra 'train'")
 
-from helpers.tiny_training import CONFIG, NODULES, PATCH, LetterEncoder, tiny_views
+from helpers.tiny_training import CONFIG, NODULES, PATCH, LetterEncoder, tiny_patches
 
 from CLIPLungLib.evaluation.metrics import auc, brier, expected_calibration_error, patient_bootstrap, spearman
 from CLIPLungLib.training import DEFAULT_CONFIG
@@ -27,8 +27,8 @@ from CLIPLungLib.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
-def views() -> PreparedViews:
-    return tiny_views()
+def views() -> TrainingPatches:
+    return tiny_patches()
 
 
 def train(views, folder, config=CONFIG) -> Trainer:
@@ -39,13 +39,13 @@ def train(views, folder, config=CONFIG) -> Trainer:
 
 def test_prepared_views_survive_the_disk(views, tmp_path):
     views.save(tmp_path / "views.npz")
-    again = PreparedViews.load(tmp_path / "views.npz")
+    again = TrainingPatches.load(tmp_path / "views.npz")
     assert all(np.array_equal(getattr(views, name), getattr(again, name)) for name in vars(views))
 
 
 def test_batches_hold_only_training_patients_and_follow_from_seed_and_epoch(views):
     data = TrainingSet(views, NODULES, CONFIG)
-    assert {NODULES[index].fold for index in data.views_of_nodule} == {0, 1}
+    assert {NODULES[index].fold for index in data.patches_of_nodule} == {0, 1}
     first, again, other = (next(iter(data.epoch(epoch))) for epoch in (3, 3, 4))
     assert torch.equal(first.planes, again.planes)
     assert not torch.equal(first.planes, other.planes)
@@ -59,7 +59,7 @@ def test_empty_planes_are_marked_empty_and_come_from_scans_with_context(views):
 
 
 def test_outline_lies_where_the_disc_is(views):
-    chosen = views_of(views, NODULES, [2], [VIEW_KINDS.index("slice")])
+    chosen = views_of(views, NODULES, [2], [PATCH_KINDS.index("slice")])
     view, batch = next(evaluation_batches(views, NODULES, chosen, PATCH))
     large = next(i for i, v in enumerate(view) if NODULES[views.nodule[v]].diameter_mm == 14)
     assert batch.exists[large].tolist() == [False, False, True, False, False]
@@ -105,8 +105,8 @@ def test_background_has_no_opinion_but_teaches_the_outline(views, tmp_path):
 
 def test_background_views_are_never_shown_as_nodules(views):
     data = TrainingSet(views, NODULES, CONFIG)
-    assert len(data.background_views) > 0
-    assert (views.kind[np.concatenate([*data.views_of_nodule.values()])] != BACKGROUND).all()
+    assert len(data.background_patches_found) > 0
+    assert (views.kind[np.concatenate([*data.patches_of_nodule.values()])] != BACKGROUND).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -117,7 +117,7 @@ def test_validation_patients_are_neither_trained_on_nor_of_the_fold_left_out(vie
     def patients(nodules):
         return {NODULES[index].patient_id for index in nodules}
 
-    used = np.concatenate([*data.views_of_nodule.values(), data.background_views])
+    used = np.concatenate([*data.patches_of_nodule.values(), data.background_patches_found])
     learned, apart = patients(views.nodule[used]), patients(data.validation_nodules)
     assert len(apart) == 4  # a quarter of 16 patients
     assert not learned & apart
@@ -202,7 +202,7 @@ def test_predictions_do_not_depend_on_order(views, tmp_path):
     forward, backward = (trainer.answer(network, part) for part in (chosen, chosen[::-1]))
     a, b = np.argsort(forward.view), np.argsort(backward.view)
     np.testing.assert_array_equal(forward.view[a], backward.view[b])
-    np.testing.assert_allclose(forward.suspicion[a], backward.suspicion[b], atol=1e-5)
+    np.testing.assert_allclose(forward.malignancy_score[a], backward.malignancy_score[b], atol=1e-5)
 
 
 def test_configuration_file_of_the_bundled_model_is_readable_and_round_trips():
@@ -215,19 +215,19 @@ def test_configuration_file_of_the_bundled_model_is_readable_and_round_trips():
 def test_calibration_recovers_the_curve_that_made_the_data():
     rng = np.random.default_rng(0)
     true = Calibration(2.0, (-1.0, 0.5, 1.5))
-    suspicion = rng.normal(0, 1.5, 20_000)
-    above = rng.random(len(suspicion))[:, None] < true.exceeds(suspicion)
+    malignancy_score = rng.normal(0, 1.5, 20_000)
+    above = rng.random(len(malignancy_score))[:, None] < true.exceeds(malignancy_score)
     rating = np.array([2.0, 2.75, 3.25, 4.0])[above.sum(axis=1)]
-    found = fit_calibration(suspicion, rating)
+    found = fit_calibration(malignancy_score, rating)
     assert found.slope == pytest.approx(true.slope, rel=0.05)
     np.testing.assert_allclose(found.offsets, true.offsets, atol=0.1)
 
 
 def test_calibrated_classes_sum_to_one_and_never_contradict_the_headline():
     calibration = Calibration(1.7, (-0.5, 0.0, 0.9))
-    suspicion = np.linspace(-5, 5, 101)
-    classes = calibration.class_probabilities(suspicion)
-    headline = calibration.malignancy_probability(suspicion)
+    malignancy_score = np.linspace(-5, 5, 101)
+    classes = calibration.class_probabilities(malignancy_score)
+    headline = calibration.malignancy_probability(malignancy_score)
     np.testing.assert_allclose(classes.sum(axis=1), 1)
     assert (classes >= 0).all()
     assert (np.diff(headline) > 0).all()
