@@ -24,10 +24,10 @@ from CLIPLungLib.image.read import read_ct
 from CLIPLungLib.image.resample import grid_coordinates, sample_hu
 from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.inference.grad_cam import answer_with_grad_cam
+from CLIPLungLib.inference.result import HEAT_THRESHOLD
 from CLIPLungLib.lidc.nodule_table import LidcNodule
 from CLIPLungLib.lidc.training_patches import TrainingPatches, outline_volume
 from CLIPLungLib.model.network import CLIPLungNetwork
-from CLIPLungLib.report.palette import HEAT_THRESHOLD
 from CLIPLungLib.training.cross_validation import learned_features
 
 CLICK_MM = 5.0

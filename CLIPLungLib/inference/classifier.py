@@ -18,8 +18,7 @@ from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.inference.checkpoint import Checkpoint, load_checkpoint
 from CLIPLungLib.inference.outline_measurement import Measurement, measure_outline
-from CLIPLungLib.inference.result import AttributeResult, NoduleMeasurement, NoduleResult
-from CLIPLungLib.report.palette import HEAT_THRESHOLD
+from CLIPLungLib.inference.result import HEAT_THRESHOLD, AttributeResult, NoduleMeasurement, NoduleResult
 from CLIPLungLib.version import __version__
 from CLIPLungLib.vocabulary import ATTRIBUTES
 

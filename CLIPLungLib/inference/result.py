@@ -10,6 +10,8 @@ import numpy as np
 
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, CLASSES
 
+# Relevance below this is not drawn, and a map that stays below it everywhere is called empty.
+HEAT_THRESHOLD = 0.25
 DISCLAIMER = "Research use only. The probability is the model's estimate of the opinion of the LIDC-IDRI readers, not of pathology."
 CSV_COLUMNS = (
     "id",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from CLIPLungLib.inference.result import HEAT_THRESHOLD
+
 BACKGROUND = "#0c0f14"
 CARD = "#141920"
 TRACK = "#2b333e"
@@ -16,8 +18,6 @@ WARNING = "#f4c95d"
 OUTLINE_RGB = (0.35, 0.95, 0.75)
 CLASS_COLORS = {"benign": "#56b4e9", "unsure": "#b7bdc8", "malignant": "#f28e3f"}
 
-# Relevance below this is not shown: a faint veil over everything says nothing.
-HEAT_THRESHOLD = 0.25
 # Relevance and its opacity over the scan: soft at the rim, never hiding what lies below.
 HEAT_OPACITY_STOPS = ((HEAT_THRESHOLD, 0.0), (0.40, 0.42), (1.00, 0.78))
 # Relevance and its red, green, blue (0..1): dark red, red, orange, yellow, warm white.
