@@ -5,6 +5,7 @@ Codes and their meaning are those of the LIDC-IDRI annotation instructions (Arma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 CLASSES = ("benign", "unsure", "malignant")
@@ -137,6 +138,36 @@ ATTRIBUTES = (
     ),
 )
 ATTRIBUTE_NAMES = tuple(attribute.name for attribute in ATTRIBUTES)
+ATTRIBUTE_OF_NAME = {attribute.name: attribute for attribute in ATTRIBUTES}
+LEVEL_COUNT = sum(len(attribute.levels) for attribute in ATTRIBUTES)
+
+
+def level_columns(name: str) -> slice:
+    """Where the levels of an attribute stand among all LEVEL_COUNT levels, attribute after attribute.
+
+    Raises:
+        KeyError: no such attribute.
+    """
+    first = 0
+    for attribute in ATTRIBUTES:
+        if attribute.name == name:
+            return slice(first, first + len(attribute.levels))
+        first += len(attribute.levels)
+    raise KeyError(name)
+
+
+def best_code(attribute: Attribute, level_probabilities: Sequence[float], level: float) -> int:
+    """The one code by which a sign is named everywhere: the nearest degree, or the most probable kind.
+
+    Between two degrees lies a degree; between two kinds lies nothing.
+
+    Args:
+        level_probabilities: one per code.
+        level: expected code.
+    """
+    if attribute.ordinal:
+        return min(max(int(level + 0.5), 1), len(attribute.levels))
+    return max(attribute.codes, key=lambda code: level_probabilities[code - 1])
 
 
 def class_prompts() -> tuple[str, ...]:
@@ -149,8 +180,15 @@ def level_prompts(attribute: Attribute) -> tuple[str, ...]:
     return tuple(f"a lung nodule {level}" for level in attribute.levels)
 
 
+def reached_cuts(mean_rating: float) -> tuple[bool, bool, bool]:
+    """Whether a mean malignancy rating (1..5) is not benign, exceeds 3, is malignant.
+
+    The one rule for ratings on a boundary: 2.5 and 3.5 are unsure, and exactly 3 does not exceed 3.
+    """
+    return mean_rating >= BENIGN_BELOW, mean_rating > EVENT_ABOVE, mean_rating > MALIGNANT_ABOVE
+
+
 def malignancy_class(mean_rating: float) -> int:
-    """Index into CLASSES of a mean malignancy rating (1..5): benign below 2.5, malignant above 3.5, unsure between."""
-    if mean_rating < BENIGN_BELOW:
-        return 0
-    return 2 if mean_rating > MALIGNANT_ABOVE else 1
+    """Index into CLASSES of a mean malignancy rating (1..5): benign below 2.5, malignant above 3.5, unsure from 2.5 to 3.5."""
+    not_benign, _, is_malignant = reached_cuts(mean_rating)
+    return int(not_benign) + int(is_malignant)

@@ -8,20 +8,18 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from CLIPLungLib.vocabulary import BENIGN_BELOW, EVENT_ABOVE, MALIGNANT_ABOVE
-
-CUTS = (BENIGN_BELOW, EVENT_ABOVE, MALIGNANT_ABOVE)
+from CLIPLungLib.vocabulary import reached_cuts
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """P(mean rating > cut) = 1 / (1 + exp(offset - slope * malignancy_score)), one rising offset per cut.
+    """P(cut reached) = 1 / (1 + exp(offset - slope * malignancy_score)), one rising offset per cut of `vocabulary.reached_cuts`.
 
     With one slope for all cuts the three answers can never contradict each other.
 
     Attributes:
         slope: positive.
-        offsets: for the cuts 2.5, 3 and 3.5 of the mean malignancy rating.
+        offsets: for a mean rating >= 2.5, > 3, > 3.5.
     """
 
     slope: float
@@ -36,11 +34,11 @@ class Calibration:
             raise ValueError(f"calibration needs a positive slope and rising offsets, not {self}")
 
     def exceeds(self, malignancy_score: np.ndarray) -> np.ndarray:
-        """(N, 3) probability that the mean rating exceeds each of CUTS, for (N,) malignancy scores."""
+        """(N, 3) probability that the mean rating reaches each cut, for (N,) malignancy scores."""
         return expit(self.slope * np.asarray(malignancy_score, dtype=np.float64)[:, None] - np.array(self.offsets))
 
     def class_probabilities(self, malignancy_score: np.ndarray) -> np.ndarray:
-        """(N, 3) probabilities of benign (<= 2.5), unsure, malignant (> 3.5), each row summing to 1."""
+        """(N, 3) probabilities of benign (< 2.5), unsure, malignant (> 3.5), each row summing to 1."""
         above = self.exceeds(malignancy_score)
         return np.stack([1 - above[:, 0], above[:, 0] - above[:, 2], above[:, 2]], axis=1)
 
@@ -62,7 +60,7 @@ def fit_calibration(malignancy_score: np.ndarray, mean_rating: np.ndarray) -> Ca
     """
     from scipy.optimize import minimize
 
-    above = np.asarray(mean_rating)[:, None] > np.array(CUTS)  # (N, 3)
+    above = np.array([reached_cuts(rating) for rating in np.asarray(mean_rating).tolist()])  # (N, 3)
 
     def offsets_of(parameters: np.ndarray) -> np.ndarray:
         return parameters[1] + np.array([0.0, *np.cumsum(np.exp(parameters[2:]))])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, CLASSES
+from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, ATTRIBUTE_OF_NAME, CLASSES, best_code
 
 # Relevance below this is not drawn, and a map that stays below it everywhere is called empty.
 HEAT_THRESHOLD = 0.25
@@ -49,6 +49,11 @@ class AttributeResult:
     level: float
     level_probabilities: tuple[float, ...]
     text: str
+
+    @property
+    def code(self) -> int:
+        """The code that `text` names: the same in panel, report, JSON and DICOM."""
+        return best_code(ATTRIBUTE_OF_NAME[self.name], self.level_probabilities, self.level)
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,7 @@ class NoduleResult:
                 a.name: {
                     "similarity": a.similarity,
                     "level": a.level,
+                    "code": a.code,
                     "level_probabilities": list(a.level_probabilities),
                     "text": a.text,
                 }
