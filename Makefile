@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY := $(VENV)/ready
 OUTPUT ?= demo-output
 
@@ -15,6 +15,8 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
 lint: $(READY)
@@ -30,4 +32,4 @@ $(READY): pyproject.toml Testing/constraints.txt
 	@touch $(READY)
 
 clean:
-	rm -rf $(VENV) demo-output .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) demo-output .pytest_cache .ruff_cache .mypy_cache *.egg-info

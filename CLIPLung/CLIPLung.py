@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -22,7 +23,7 @@ if importlib.util.find_spec("CLIPLungLib") is None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from CLIPLungGUI.logic import CLIPLungLogic
-from CLIPLungGUI.nodule_list import FAILED, MOVED, NEW, NoduleRow
+from CLIPLungGUI.nodule_rows import FAILED, MOVED, NEW, NoduleRow, missingAnswerText
 from CLIPLungGUI.parameters import CLIPLungParameterNode
 
 SHUTDOWN_S = 15.0
@@ -65,6 +66,8 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode: CLIPLungParameterNode | None = None
         self._guiTag: Any = None
         self._points: slicer.vtkMRMLMarkupsFiducialNode | None = None
+        self._labels: dict[str, str] = {}
+        self._newViews: list[str] = []
         self._isReady = False
 
     # Life cycle
@@ -76,6 +79,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from CLIPLungGUI.answer_panel import AnswerPanel
         from CLIPLungGUI.background_worker import BackgroundWorker, qtTimer
         from CLIPLungGUI.export_buttons import ExportButtons
+        from CLIPLungGUI.fitted_panel import FittedPanel
         from CLIPLungGUI.model_loader import ModelLoader
         from CLIPLungGUI.nodule_list import NoduleList
         from CLIPLungGUI.place_mode import PlaceMode
@@ -83,7 +87,8 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from CLIPLungGUI.shortcuts import Shortcuts
 
         panel = slicer.util.loadUI(self.resourcePath("UI/CLIPLung.ui"))
-        self.layout.addWidget(panel)
+        self.fitted = FittedPanel(panel)
+        self.layout.addWidget(self.fitted)
         self.ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic, self.history = CLIPLungLogic(), PointHistory()
@@ -124,9 +129,16 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if not self._isReady:
             return
         self.initializeParameterNode()
+        self._catchUp()
         self.shortcuts.start()
         if self.logic.classifier is None and not self.model.isLoading:
             self.model.prepare()
+
+    def _catchUp(self) -> None:
+        """What happened to points while nobody watched: results without a point go, new points are asked for."""
+        self.logic.removeOrphans()
+        self.analyses.askFor(self._rows(), NEW)
+        self.refresh()
 
     def exit(self) -> None:
         """Another module has been opened."""
@@ -165,6 +177,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """An empty scene, or a loaded one that brings its own parameters, points and results; its layers stay as they are."""
         if self.parent.isEntered:
             self.initializeParameterNode()
+            self._catchUp()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAdded(self, _scene: Any, _event: str, node: Any) -> None:
@@ -173,8 +186,22 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         if node.IsA("vtkMRMLSliceCompositeNode"):
             self.showOverlay()
+        if node.IsA("vtkMRMLSliceNode"):
+            self._newViews.append(node.GetID())
+            # The layout that makes a view fits it to its volume afterwards.
+            qt.QTimer.singleShot(0, self._placeNewViews)
         self._hideHeatMaps()
         self._pickOnlyCT()
+
+    def _placeNewViews(self) -> None:
+        """Views that a layout has made show what the others show, where they show it; those stay where they are."""
+        ids, self._newViews = self._newViews, []
+        pointID = self.nodules.selectedPointID()
+        if self._points is None or not pointID:
+            return
+        self.showOverlay()
+        for node in filter(None, map(slicer.mrmlScene.GetNodeByID, ids)):
+            self.logic.jumpViewTo(node, self._points, pointID)
 
     def onNodeRemoved(self, *_arguments: Any) -> None:
         """Results without a point go too."""
@@ -293,6 +320,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def refresh(self, *_arguments: Any) -> None:
         """Table, answer and buttons, from what the scene holds."""
         rows = self._rows()
+        self._followLabels(rows)
         self.nodules.fill(rows)
         selected = self.nodules.selectedPointID()
         row = next((row for row in rows if row.pointID == selected), None)
@@ -300,7 +328,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if row is None:
             self.answer.showMessage(self._hint())
         elif result is None or row.state == FAILED:
-            self.answer.showMessage(row.reason or _("{label}: analyzing...").format(label=row.label))
+            self.answer.showMessage(missingAnswerText(row, self.model.isLoading))
         else:
             self.answer.showResult(row.label, result, row.state == MOVED)
         self.exports.enable(any(row.probability is not None for row in rows), result is not None)
@@ -309,6 +337,12 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.undoButton.enabled = bool(self.history)
         self.ui.placeButton.enabled = self._parameterNode is not None and self._parameterNode.ct is not None
         self._showProgress()
+
+    def _followLabels(self, rows: list[NoduleRow]) -> None:
+        labels = {row.pointID: row.label for row in rows}
+        if labels != self._labels and self._points is not None:
+            self.logic.followLabels(self._points)
+        self._labels = labels
 
     def _hint(self) -> str:
         if self._parameterNode is None or self._parameterNode.ct is None:
@@ -329,6 +363,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.progressBar.setRange(0, 0)
         self.ui.progressBar.visible = self.model.isLoading or nodules > 0
         self.ui.cancelButton.visible = nodules > 0
+        self.fitted.fitSoon()
 
     def selectNodule(self, pointID: str) -> None:
         """Select a nodule, jump there and show its heat map."""
@@ -360,6 +395,9 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.analyzeButton.connect("clicked(bool)", self.onAnalyzeAgain)
         self.ui.undoButton.connect("clicked(bool)", self.onUndo)
         self.ui.deleteButton.connect("clicked(bool)", self.onDelete)
+        for section in (self.ui.nodulesSection, self.ui.answerSection, self.ui.overlaySection, self.ui.exportSection):
+            section.connect("contentsCollapsed(bool)", self.fitted.fitSoon)
+        self.ui.advancedSection.connect("contentsCollapsed(bool)", self.fitted.fitSoon)
 
     def onCancel(self, *_arguments: Any) -> None:
         """Forget the nodules that wait."""

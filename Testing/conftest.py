@@ -16,7 +16,7 @@ LIDC_FOLDER = Path(os.environ.get("CLIPLUNG_LIDC", REPOSITORY.parent / "shared" 
 
 @pytest.fixture(scope="session")
 def lidc_folder() -> Path:
-    """The LIDC-IDRI test data (see README, "Data"); tests that need it are skipped without it."""
+    """The LIDC-IDRI test data (see Resources/Documentation/developing.md); tests that need it are skipped without it."""
     if not (LIDC_FOLDER / "nodules.csv").is_file():
         pytest.skip(f"LIDC-IDRI test data not found at {LIDC_FOLDER} (set CLIPLUNG_LIDC to its folder)")
     return LIDC_FOLDER
@@ -40,32 +40,33 @@ def tiny_checkpoint_file(tmp_path_factory) -> Path:
     import torch
     from torch.nn import functional
 
+    from CLIPLungLib.calibration.calibrations import Calibrations, OutlineCalibrations
     from CLIPLungLib.calibration.measurement import MeasurementCalibration
     from CLIPLungLib.calibration.ordinal import Calibration
-    from CLIPLungLib.calibration.out_of_distribution import FeatureSpace, OutOfDistributionDetector
+    from CLIPLungLib.calibration.out_of_distribution import FeatureSpace, OutOfDistributionLimits
     from CLIPLungLib.calibration.sphericity import SphericityCalibration
     from CLIPLungLib.image.patch import PatchSpec
     from CLIPLungLib.inference.checkpoint import Checkpoint, save_checkpoint
     from CLIPLungLib.model.network import CLIPLungNetwork, NetworkConfig
-    from CLIPLungLib.vocabulary import ATTRIBUTES
+    from CLIPLungLib.vocabulary import LEVEL_COUNT
 
     torch.manual_seed(0)
-    levels = sum(len(attribute.levels) for attribute in ATTRIBUTES)
     file = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    outline = OutlineCalibrations(
+        diameter=MeasurementCalibration(1.0, 1.0, 0.2),
+        volume=MeasurementCalibration(1.0, 1.0, 0.5),
+        sphericity=SphericityCalibration(1.0, 0.2, 1.5, 0.5),
+        limits=OutOfDistributionLimits(largest_distance=9.0, least_presence=0.1),
+    )
     checkpoint = Checkpoint(
         network=CLIPLungNetwork(NetworkConfig(planes=9, pixels=32, text_dim=16)).eval(),
         class_text=functional.normalize(torch.randn(3, 16), dim=1),
-        level_text=functional.normalize(torch.randn(levels, 16), dim=1),
+        level_text=functional.normalize(torch.randn(LEVEL_COUNT, 16), dim=1),
         text_scale=14.0,
         patch=PatchSpec(shape=(9, 32, 32), spacing_mm=(2.0, 1.0, 1.0)),
-        calibration=Calibration(2.0, (-1.0, 0.0, 1.0)),
-        class_set_threshold=0.7,
-        diameter_calibration=MeasurementCalibration(1.0, 1.0, 0.2),
-        volume_calibration=MeasurementCalibration(1.0, 1.0, 0.5),
-        sphericity=SphericityCalibration(1.0, 0.2, 1.5, 0.5),
-        familiarity=OutOfDistributionDetector(
-            FeatureSpace(np.zeros(512, np.float32), np.eye(512, 4, dtype=np.float32)), 9.0, 0.1
-        ),
+        draws_outline=True,
+        feature_space=FeatureSpace(np.zeros(512, np.float32), np.eye(512, 4, dtype=np.float32)),
+        calibrations=Calibrations(Calibration(2.0, (-1.0, 0.0, 1.0)), 0.7, outline),
         provenance={"trained_on": "nothing"},
     )
     save_checkpoint(file, checkpoint)

@@ -8,6 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from CLIPLungGUI.nodule_rows import percentText
 from CLIPLungLib.inference.result import AttributeResult, NoduleResult
 from CLIPLungLib.vocabulary import ATTRIBUTES
 
@@ -38,10 +39,10 @@ class AnswerPanel:
 
     def showResult(self, label: str, result: NoduleResult, isMoved: bool) -> None:
         """An answer, marked when its point has moved since."""
-        percent = round(100 * result.malignancy_probability)
-        headline = _("<b>{label}</b>: probability that readers call it suspicious <big><b>{percent} %</b></big>")
+        percent = percentText(result.malignancy_probability)
+        headline = _("<b>{label}</b>: probability that readers call it suspicious <big><b>{percent}</b></big>")
         self.ui.answerLabel.setText(headline.format(label=escape(label), percent=percent))
-        self.ui.probabilityBar.setValue(percent)
+        self.ui.probabilityBar.setValue(round(100 * result.malignancy_probability))
         self.ui.detailLabel.setText(detailText(result))
         warnings = list(result.warnings)
         if isMoved:
@@ -76,20 +77,15 @@ def detailText(result: NoduleResult) -> str:
     looks = _("Looks {name}; not excluded: {names}") if others else _("Looks {name}")
     lines = [looks.format(name=result.predicted_class, names=", ".join(others))]
     if result.measurement is None:
-        lines.append(_("Diameter about {mm:.1f} mm (no outline found)").format(mm=result.diameter_mm))
+        lines.append(_("Diameter about {mm:.1f}\u00a0mm (no outline found)").format(mm=result.diameter_mm))
     else:
         low, high = result.measurement.diameter_interval_mm
         lines.append(
-            _("Diameter {mm:.1f} mm (90 % interval {low:.1f} to {high:.1f}), volume {mm3:.0f} mm3").format(
-                mm=result.diameter_mm, low=low, high=high, mm3=result.measurement.volume_mm3
-            )
+            _(
+                "Diameter {mm:.1f}\u00a0mm (90\u00a0% interval {low:.1f} to {high:.1f}), volume {mm3:.0f}\u00a0mm3"
+            ).format(mm=result.diameter_mm, low=low, high=high, mm3=result.measurement.volume_mm3)
         )
     return "\n".join(lines)
-
-
-def sizeText(result: NoduleResult) -> str:
-    """The diameter for a narrow column."""
-    return ("{:.1f} mm" if result.measurement else "~{:.1f} mm").format(result.diameter_mm)
 
 
 def _makeBars(table: qt.QTableWidget) -> list[tuple[qt.QProgressBar, qt.QTableWidgetItem]]:

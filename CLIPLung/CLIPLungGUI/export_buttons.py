@@ -38,38 +38,44 @@ class ExportButtons:
 
     def onCSV(self, *_arguments: Any) -> None:
         """All answers as a table."""
-        self._export(_("Table of all nodules"), "nodules.csv", "CSV (*.csv)", self._ofAll(exports.writeCSV))
+        self._export(_("Table of all nodules"), "nodules.csv", "CSV (*.csv)", exports.writeCSV)
 
     def onJSON(self, *_arguments: Any) -> None:
         """The selected answer with every number."""
-        self._export(_("Numbers of the nodule"), "nodule.json", "JSON (*.json)", self._ofSelected(exports.writeJSON))
+        self._export(_("Numbers of the nodule"), "nodule.json", "JSON (*.json)", exports.writeJSON, ofSelected=True)
 
     def onReport(self, *_arguments: Any) -> None:
         """The selected answer as a picture."""
-        write = self._ofSelected(exports.writeReport)
-        self._export(_("Report"), "nodule.png", "PNG (*.png)", write, package="matplotlib")
+        self._export(_("Report"), "nodule.png", "PNG (*.png)", exports.writeReport, "matplotlib", ofSelected=True)
 
     def onDICOM(self, *_arguments: Any) -> None:
         """All answers as a structured report."""
-        write = self._ofAll(exports.writeDICOM)
-        self._export(_("Structured report"), "nodules.dcm", "DICOM (*.dcm)", write, package="highdicom")
+        self._export(_("Structured report"), "nodules.dcm", "DICOM (*.dcm)", exports.writeDICOM, "highdicom")
 
-    def _ofAll(self, write: Callable[..., None]) -> Callable[[Path], None]:
-        return lambda path: write(self.logic, self.selection()[0], path)
-
-    def _ofSelected(self, write: Callable[..., None]) -> Callable[[Path], None]:
-        return lambda path: write(self.logic, *self.selection(), path)
-
-    def _export(self, title: str, name: str, kinds: str, write: Callable[[Path], None], package: str = "") -> None:
-        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, kinds)
-        if not path:
-            return
+    def _export(
+        self,
+        title: str,
+        name: str,
+        kinds: str,
+        write: Callable[..., None],
+        package: str = "",
+        ofSelected: bool = False,
+    ) -> None:
+        points, pointID = self.selection()
+        which = (points, pointID) if ofSelected else (points,)
         try:
+            # Before a file name or a package is asked for in vain.
+            exports.currentAnswers(self.logic, *which)
+            path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, kinds)
+            if not path:
+                return
             if package:
                 ensureExportPackage(package, title)
             with slicer.util.WaitCursor():
-                write(Path(path))
+                write(self.logic, *which, Path(path))
         except Exception as error:
+            # What was written before is no longer what was asked for last.
+            self.ui.statusLabel.text = _("{title}: nothing was written.").format(title=title)
             slicer.util.errorDisplay(self.logic.reason(error), windowTitle=title)
             return
         self.ui.statusLabel.text = _("Written: {path}").format(path=path)

@@ -1,26 +1,27 @@
-"""Answers as files: table, numbers, picture, structured report."""
+"""Answers as files: table, numbers, picture, structured report. One rule for all: a point that has moved since is refused."""
 
 from __future__ import annotations
 
 import csv
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import slicer
 
-from CLIPLungGUI.nodule_list import DONE, MOVED
+from CLIPLungGUI.nodule_rows import DONE
 
 if TYPE_CHECKING:
     from CLIPLungGUI.logic import CLIPLungLogic
-    from CLIPLungLib.inference.result import NoduleResult
+    from CLIPLungLib.scene.result_store import StoredResult
 
 
-class Answer(NamedTuple):
+class CurrentAnswer(NamedTuple):
     """An answer for where its point lies now."""
 
     label: str
     pointID: str
-    result: NoduleResult
+    stored: StoredResult
 
 
 def writeCSV(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, path: Path) -> None:
@@ -28,7 +29,7 @@ def writeCSV(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, pa
     from CLIPLungLib.atomic_write import atomic_write
     from CLIPLungLib.inference.result import CSV_COLUMNS
 
-    rows = [answer.result.to_row(answer.label) for answer in answers(logic, points)]
+    rows = [answer.stored.result.to_row(answer.label) for answer in currentAnswers(logic, points)]
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, CSV_COLUMNS)
         writer.writeheader()
@@ -39,46 +40,68 @@ def writeJSON(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, p
     """One answer with every number."""
     from CLIPLungLib.inference.result_files import write_json
 
-    write_json(logic.result(points, pointID), path)
+    write_json(currentAnswer(logic, points, pointID).stored.result, path)
 
 
-def writeReport(_logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, pointID: str, path: Path) -> None:
+def writeReport(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, pointID: str, path: Path) -> None:
     """One answer as a picture."""
+    # Slicer's log takes everything, and matplotlib tells of every font it looks at.
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
     from CLIPLungLib.report.page import save_report
-    from CLIPLungLib.scene.result_store import stored_result
     from CLIPLungLib.scene.volume_node import ct_volume
 
-    stored = stored_result(points, pointID)
+    stored = currentAnswer(logic, points, pointID).stored
     save_report(ct_volume(stored.ct_node), stored.result, path)
 
 
 def writeDICOM(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, path: Path) -> None:
     """All answers as a DICOM structured report that refers to the CT's series."""
     from CLIPLungLib.report.dicom_sr import ReportedNodule, write_structured_report
-    from CLIPLungLib.scene.result_store import stored_result
     from CLIPLungLib.scene.volume_node import ct_volume
 
-    found = answers(logic, points)
-    ctNodes = {stored_result(points, answer.pointID).ct_node for answer in found}
-    nodules, files = [ReportedNodule(answer.label, answer.result) for answer in found], sourceFiles(ctNodes)
+    found = currentAnswers(logic, points)
+    ctNodes = {answer.stored.ct_node for answer in found}
+    nodules, files = [ReportedNodule(a.label, a.stored.result) for a in found], sourceFiles(ctNodes)
     write_structured_report(nodules, files, path, ct_volume(next(iter(ctNodes))))
 
 
-def answers(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode) -> list[Answer]:
-    """The answer of every point that has one.
+def currentAnswers(
+    logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode | None, pointID: str = ""
+) -> list[CurrentAnswer]:
+    """The answer of every point that has one, or of the one point named.
 
     Raises:
-        InputError: a point has moved since; its numbers would be taken for those of where it lies now.
+        InputError: no list, or a point has moved since: its numbers would be taken for those of where it lies now.
+    """
+    from CLIPLungLib.errors import InputError
+    from CLIPLungLib.scene.control_points import defined_points
+
+    if points is None:
+        raise InputError("There is no list of points to export. Place a point on a nodule first.")
+    places = {point.id: point.ras for point in defined_points(points)}
+    rows = [row for row in logic.rows(points, set()) if row.probability is not None and pointID in ("", row.pointID)]
+    found = [(row, logic.stored(points, row.pointID)) for row in rows]
+    moved = [row.label for row, stored in found if stored.is_stale_at(places[row.pointID])]
+    if moved:
+        raise InputError(
+            f"These points have moved since they were analyzed, or their CT has: {', '.join(moved)}. "
+            "Press 'Analyze again' for each, then export."
+        )
+    return [CurrentAnswer(row.label, row.pointID, stored) for row, stored in found if row.state == DONE]
+
+
+def currentAnswer(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, pointID: str) -> CurrentAnswer:
+    """The answer of one point.
+
+    Raises:
+        InputError: it has none, or has moved since.
     """
     from CLIPLungLib.errors import InputError
 
-    rows = [row for row in logic.rows(points, set()) if row.state in (DONE, MOVED)]
-    moved = [row.label for row in rows if row.state == MOVED]
-    if moved:
-        raise InputError(
-            f"These points have moved since they were analyzed: {', '.join(moved)}. Press 'Analyze again' for each, then export."
-        )
-    return [Answer(row.label, row.pointID, logic.result(points, row.pointID)) for row in rows]
+    found = currentAnswers(logic, points, pointID) if pointID else []
+    if not found:
+        raise InputError("The selected nodule has no answer to export. Press 'Analyze again', then export.")
+    return found[0]
 
 
 def sourceFiles(ctNodes: set[slicer.vtkMRMLScalarVolumeNode | None]) -> list[Path]:

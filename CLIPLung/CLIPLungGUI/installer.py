@@ -6,21 +6,28 @@ PyTorch comes through the PyTorch extension, which chooses the build that fits t
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import slicer
 from slicer.i18n import tr as _
+
+from CLIPLungLib.errors import MissingPackageError
 
 TORCH_EXTENSION = "PyTorch"
 TORCH_REQUIREMENT = ">=2.1"
 RESUME_SETTING = "CLIPLung/InstallAfterRestart"
 # Packages that exports need, asked for when they are first used: module -> requirement.
 EXPORT_PACKAGES = {"matplotlib": "matplotlib>=3.8", "highdicom": "highdicom>=0.24"}
+# What they need of a package that Slicer brings, and the first Slicer that brings it: module -> package, major version, Slicer.
+BUNDLED_NEEDS = {"highdicom": ("pydicom", 3, "5.12")}
 
 
-class NotInstalledError(RuntimeError):
+class NotInstalledError(MissingPackageError):
     """Something is missing, and the user did not want it installed, or it could not be."""
 
 
@@ -117,6 +124,7 @@ def ensureExportPackage(name: str, purpose: str) -> None:
     importlib.invalidate_caches()
     if importlib.util.find_spec(name) is not None:
         return
+    _requireBundled(name, purpose)
     question = _(
         "{purpose} needs the Python package {name}, which this Slicer does not bring. Install it from the Python package index?"
     ).format(purpose=purpose, name=name)
@@ -136,8 +144,41 @@ def pipInstall(requirements: list[str]) -> None:
         wanted = [Requirement(text) for text in requirements]
         importlib.import_module("slicer.packaging").pip_ensure(wanted, prompt_install=False, requester="CLIPLung")
         return
-    # Upgrading only what is asked for leaves Slicer's own packages alone.
-    slicer.util.pip_install(["--upgrade-strategy", "only-if-needed", *requirements])
+    # Upgrading only what is asked for leaves most of Slicer's own packages alone, and the constraints all of them: pip refuses instead.
+    with installedVersions() as constraints:
+        slicer.util.pip_install(["--upgrade-strategy", "only-if-needed", "--constraint", constraints, *requirements])
+
+
+@contextmanager
+def installedVersions() -> Iterator[str]:
+    """Path of a file for pip that holds every package at the version that is installed."""
+    versions = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions() if d.metadata["Name"]}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "constraints.txt"
+        file.write_text("".join(f"{name}=={version}\n" for name, version in versions.items()), encoding="utf-8")
+        yield str(file)
+
+
+def _requireBundled(name: str, purpose: str) -> None:
+    """Refuse a package whose installation would replace one that Slicer brings.
+
+    Raises:
+        NotInstalledError: the bundled one is too old for it.
+    """
+    if name not in BUNDLED_NEEDS:
+        return
+    bundled, major, firstSlicer = BUNDLED_NEEDS[name]
+    try:
+        version = importlib.metadata.version(bundled)
+    except importlib.metadata.PackageNotFoundError:
+        return  # nothing to replace
+    if int(version.partition(".")[0]) < major:
+        raise NotInstalledError(
+            _(
+                "{purpose} needs {name}, which needs {bundled} {major} or later. This Slicer brings {bundled} {version}, which is "
+                "not replaced. Use Slicer {slicer} or later for it; CSV, JSON and PNG can be exported here."
+            ).format(purpose=purpose, name=name, bundled=bundled, major=major, version=version, slicer=firstSlicer)
+        )
 
 
 def wantsResume() -> bool:

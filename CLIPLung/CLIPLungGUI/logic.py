@@ -1,19 +1,18 @@
-"""Between the scene and the classifier; needs no panel."""
+"""Between the scene and the classifier; needs no panel and no Qt."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import slicer
-from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
+from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode, vtkMRMLSliceNode
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from CLIPLungGUI.answer_panel import sizeText
-from CLIPLungGUI.installer import NotInstalledError
-from CLIPLungGUI.nodule_list import DONE, FAILED, MOVED, NEW, WAITING, NoduleRow
+from CLIPLungGUI.nodule_rows import DONE, FAILED, MOVED, NEW, WAITING, NoduleRow, sizeText
 from CLIPLungGUI.parameters import CLIPLungParameterNode
 
 if TYPE_CHECKING:
@@ -51,10 +50,10 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
     @staticmethod
     def heatMapIDs() -> list[str]:
         """IDs of the volumes this module has made."""
-        from CLIPLungLib.scene import heatmap_node as overlay
+        from CLIPLungLib.scene import heatmap_node
         from CLIPLungLib.scene.tagged_nodes import all_tagged
 
-        return [node.GetID() for node in all_tagged(slicer.mrmlScene, overlay.KIND)]
+        return [node.GetID() for node in all_tagged(slicer.mrmlScene, heatmap_node.KIND)]
 
     @staticmethod
     def makePoints() -> vtkMRMLMarkupsFiducialNode:
@@ -84,22 +83,22 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
         return rows
 
     def _row(self, points: vtkMRMLMarkupsFiducialNode, point: DefinedPoint, waiting: set[str]) -> NoduleRow:
-        from CLIPLungLib.scene.result_store import is_stale, stored_result
+        from CLIPLungLib.scene.result_store import stored_result
 
         key, stored = self.key(points, point.id), stored_result(points, point.id)
-        result = stored.result if stored else None
         reason = self.failures.get(key, "")
         if key in waiting:
-            state = WAITING
+            state, reason = WAITING, ""
         elif reason:
             state = FAILED
-        elif result is None:
+        elif stored is None:
             state = NEW
         else:
-            state = MOVED if is_stale(points, point.id) else DONE
-            reason = "\n".join(result.warnings)
-        if result is None:
+            state = MOVED if stored.is_stale_at(point.ras) else DONE
+            reason = "\n".join(stored.result.warnings)
+        if stored is None:
             return NoduleRow(point.id, point.label, state, reason=reason)
+        result = stored.result
         return NoduleRow(point.id, point.label, state, result.malignancy_probability, sizeText(result), reason)
 
     @staticmethod
@@ -141,7 +140,7 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
         voxels = ct.GetImageData().GetPointData().GetScalars()
 
         def work(_cancelled: threading.Event, _voxels: Any = voxels) -> NoduleResult:
-            return classifier.classify(volume, ras)
+            return _withSceneWarning(classifier.classify(volume, ras), volume.source.get("warning", ""))
 
         return work
 
@@ -163,10 +162,21 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
         jump_slices(slicer.mrmlScene, point_world_ras(points, pointID))
 
     @staticmethod
+    def jumpViewTo(sliceNode: vtkMRMLSliceNode, points: vtkMRMLMarkupsFiducialNode, pointID: str) -> None:
+        """Centre one slice view on a point; nothing when the point is gone."""
+        from CLIPLungLib.scene.control_points import defined_points
+        from CLIPLungLib.scene.slice_layers import jump_slice
+
+        for point in defined_points(points):
+            if point.id == pointID:
+                jump_slice(sliceNode, point.ras)
+
+    @staticmethod
     def show(
         points: vtkMRMLMarkupsFiducialNode, pointID: str, opacity: float, threshold: float, showLegend: bool
     ) -> None:
         """The heat map of a point over its CT in every slice view; nothing where there is none."""
+        from CLIPLungLib.scene.color_legend import show_legend
         from CLIPLungLib.scene.result_store import show_stored
         from CLIPLungLib.scene.slice_layers import refresh_legends
 
@@ -176,28 +186,40 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
         display = stored.overlay_node.GetDisplayNode()
         display.SetLowerThreshold(max(threshold, 1e-3))
         show_stored(points, pointID, opacity)
-        colors = slicer.modules.colors.logic()
-        if showLegend and colors.GetColorLegendDisplayNode(stored.overlay_node) is None:
-            legend = colors.AddDefaultColorLegendDisplayNode(stored.overlay_node)
-            legend.SetTitleText(_("Relevance"))
-            legend.SetLabelFormat("%.1f")
-        legend = colors.GetColorLegendDisplayNode(stored.overlay_node)
-        if legend is not None:
-            legend.SetVisibility(showLegend)
+        show_legend(stored.overlay_node, showLegend)
         refresh_legends(slicer.mrmlScene)
 
     @staticmethod
-    def removeOrphans() -> None:
-        """Take away the results of points that are gone."""
+    def followLabels(points: vtkMRMLMarkupsFiducialNode) -> None:
+        """Heat maps, table and chart are called as their points are called now."""
+        from CLIPLungLib.scene.result_store import follow_labels
+
+        follow_labels(points)
+
+    def removeOrphans(self) -> None:
+        """Take away the results of points that are gone, and the reasons why others had none: IDs may be used again."""
         from CLIPLungLib.scene.result_store import remove_orphans
 
         remove_orphans(slicer.mrmlScene)
+        self.failures = {key: reason for key, reason in self.failures.items() if self._isThere(key)}
+
+    def _isThere(self, key: str) -> bool:
+        nodeID, _separator, pointID = key.rpartition("/")
+        points = slicer.mrmlScene.GetNodeByID(nodeID)
+        return points is not None and self.hasPoint(points, pointID)
 
     @staticmethod
     def reason(error: Exception) -> str:
         """What the user reads."""
         from CLIPLungLib.errors import CLIPLungError
 
-        if isinstance(error, CLIPLungError | OSError | NotInstalledError):
+        if isinstance(error, CLIPLungError | OSError):
             return str(error)
         return _("Unexpected problem ({kind}): {reason}").format(kind=type(error).__name__, reason=error)
+
+
+def _withSceneWarning(result: NoduleResult, warning: str) -> NoduleResult:
+    """An answer that says what the scene does to its CT, before anything else."""
+    if not warning or warning in result.warnings:
+        return result
+    return replace(result, warnings=(warning, *result.warnings))

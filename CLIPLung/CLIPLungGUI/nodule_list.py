@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import qt
 from slicer.i18n import tr as _
 
+from CLIPLungGUI.nodule_rows import NoduleRow, answerText
+
 LABEL, ANSWER, SIZE = range(3)
-DONE, WAITING, MOVED, FAILED, NEW = "done", "waiting", "moved", "failed", "new"
-
-
-@dataclass(frozen=True)
-class NoduleRow:
-    """What a row shows.
-
-    Attributes:
-        pointID, label: of the control point.
-        state: DONE, WAITING, MOVED (since the answer), FAILED or NEW (not asked for).
-        probability: of suspicion; None without an answer.
-        size: diameter as text.
-        reason: why it failed, or why the answer is doubtful.
-    """
-
-    pointID: str
-    label: str
-    state: str
-    probability: float | None = None
-    size: str = ""
-    reason: str = ""
 
 
 class NoduleList:
@@ -103,18 +83,3 @@ class NoduleList:
         item.setToolTip(row.reason)
         if column == LABEL:
             item.setData(qt.Qt.UserRole, row.pointID)
-
-
-def answerText(row: NoduleRow) -> str:
-    """The second column: the probability, or why there is none to trust."""
-    if row.state == WAITING:
-        return _("analyzing...")
-    if row.state == FAILED:
-        return _("refused")
-    if row.probability is None:
-        return _("not analyzed")
-    text = f"{row.probability:.0%}"
-    if row.state == MOVED:
-        return _("{probability} (moved)").format(probability=text)
-    # The warnings themselves are in the tooltip, and in the answer of the selected row.
-    return f"{text} (!)" if row.reason else text

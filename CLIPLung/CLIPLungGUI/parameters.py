@@ -5,6 +5,8 @@ from typing import Annotated
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
+from CLIPLungLib.inference.result import HEAT_THRESHOLD
+
 
 @parameterNodeWrapper
 class CLIPLungParameterNode:
@@ -21,5 +23,5 @@ class CLIPLungParameterNode:
     selected: str = ""
     showOverlay: bool = True
     opacity: Annotated[float, WithinRange(0, 1)] = 0.5
-    threshold: Annotated[float, WithinRange(0, 1)] = 0.1
+    threshold: Annotated[float, WithinRange(0, 1)] = HEAT_THRESHOLD
     showLegend: bool = False

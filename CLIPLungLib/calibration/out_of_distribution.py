@@ -1,4 +1,4 @@
-"""How far a click is from what the network has learned: is a nodule there at all, and does it look like the nodules it knows.
+"""Out-of-distribution detection: does a nodule lie at the click at all, and does it look like those the network has learned from?
 
 Two numbers, each with a limit that nearly all nodules of other patients respect: the presence of an outline at the click, and the
 Mahalanobis distance of the image feature from those of known nodules (Lee et al., NeurIPS 2018).
@@ -6,7 +6,7 @@ Mahalanobis distance of the image feature from those of known nodules (Lee et al
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -96,17 +96,15 @@ def fit_feature_space(features: np.ndarray, directions: int = PRINCIPAL_DIRECTIO
     return FeatureSpace(mean.astype(np.float32), whitening.astype(np.float32))
 
 
-@dataclass(frozen=True, eq=False)
-class OutOfDistributionDetector:
-    """What is known, and where "I do not know" begins.
+@dataclass(frozen=True)
+class OutOfDistributionLimits:
+    """Where "I do not know" begins.
 
     Attributes:
-        space: of the features of known nodules.
-        largest_distance: in that space, of what still counts as like them.
+        largest_distance: in the feature space, of what still counts as like the known nodules.
         least_presence: of an outline at the click.
     """
 
-    space: FeatureSpace
     largest_distance: float
     least_presence: float
 
@@ -116,58 +114,43 @@ class OutOfDistributionDetector:
                 f"limits must be numbers, not {self.largest_distance} (distance), {self.least_presence} (presence)"
             )
 
-    def warnings(self, feature: np.ndarray, presence: float) -> tuple[str, ...]:
+    def warnings(self, distance: float, presence: float) -> tuple[str, ...]:
         """What the reader of an answer must know: nothing, or one text.
 
         Args:
-            feature: (D,) pooled feature of the network.
+            distance: of `FeatureSpace.distance`.
             presence: of `presence_at_click`.
         """
         # Written so that NaN warns; where nothing lies at the click, its looks do not matter.
         if not presence >= self.least_presence:
             return (NOTHING_THERE,)
-        if not self.space.distance(np.asarray(feature)[None])[0] <= self.largest_distance:
+        if not distance <= self.largest_distance:
             return (UNLIKE_KNOWN,)
         return ()
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The large part, for a file of arrays."""
-        return {"mean": self.space.mean, "whitening": self.space.whitening}
-
     def to_dict(self) -> dict[str, float]:
-        """The small part, as plain values for JSON."""
-        return {"largest_distance": self.largest_distance, "least_presence": self.least_presence}
-
-    @classmethod
-    def from_dict(cls, numbers: dict[str, float], arrays: dict[str, np.ndarray]) -> OutOfDistributionDetector:
-        """Build from what `to_dict` and `arrays` gave; other names are refused."""
-        return cls(FeatureSpace(**arrays), **numbers)
+        """Plain values for JSON."""
+        return asdict(self)
 
 
-def fit_detector(
-    features: np.ndarray, presence: np.ndarray, known_share: float = KNOWN_SHARE, distances: np.ndarray | None = None
-) -> OutOfDistributionDetector:
-    """Limits that leave the wanted share of nodules without a warning, and the space of known nodules.
-
-    Half of the share that is lost goes to each of the two limits.
+def fit_limits(
+    distance: np.ndarray, presence: np.ndarray, known_share: float = KNOWN_SHARE
+) -> OutOfDistributionLimits:
+    """Limits that leave the wanted share of nodules without a warning; half of the rest goes to each limit.
 
     Args:
-        features: (N, D) of the nodules this network has learned from.
-        presence: (M,) of nodules of other patients.
+        distance: (N,) of nodules of other patients, each in the space of the network that had not seen it. Distances in
+            different networks' spaces are comparable, features are not.
+        presence: (N,) of the same nodules.
         known_share: of nodules that shall raise no warning.
-        distances: (M,) of nodules of other patients, each in the space of the network that had not seen it. Distances in different
-            networks' spaces are comparable, features are not. Those of `features` themselves unless given, although learned from.
 
     Raises:
         InputError: no nodules, or values that are not numbers.
     """
-    space = fit_feature_space(features)
-    distances = space.distance(features) if distances is None else np.asarray(distances, dtype=np.float64)
-    presence = np.asarray(presence, dtype=np.float64)
     if not 0 < known_share < 1:
         raise InputError(f"The share of known nodules must lie between 0 and 1, not at {known_share}. Choose 0.95.")
-    for name, values in (("presence", presence), ("distances", distances)):
+    for name, values in (("presence", presence), ("distances", distance)):
         if len(values) == 0 or not np.isfinite(values).all():
             raise InputError(f"The {name} of known nodules must be finite numbers, one at least. Check the answers.")
     lost = (1 - known_share) / 2
-    return OutOfDistributionDetector(space, float(np.quantile(distances, 1 - lost)), float(np.quantile(presence, lost)))
+    return OutOfDistributionLimits(float(np.quantile(distance, 1 - lost)), float(np.quantile(presence, lost)))

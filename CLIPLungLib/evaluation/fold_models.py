@@ -1,57 +1,103 @@
-"""The programs of the shipped cross-validation: for every fold the one that has not seen its patients, as a user would have it."""
+"""The checkpoints of a finished cross-validation: for every fold the model that has not seen its patients, as a user would have it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from CLIPLungLib.evaluation.comparison import SHIPPED
-from CLIPLungLib.evaluation.cross_fitting import FEWEST_READERS
+from CLIPLungLib.calibration.calibrations import Calibrations
+from CLIPLungLib.errors import InputError
+from CLIPLungLib.inference.checkpoint import Checkpoint, load_checkpoint
 from CLIPLungLib.inference.classifier import NoduleClassifier
+from CLIPLungLib.inference.statements import require_calibrations
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import TrainingPatches
-from CLIPLungLib.training.config import TrainConfig
-from CLIPLungLib.training.cross_validation import finished_answers
-from CLIPLungLib.training.final_model import as_checkpoint, fit_statements
-from CLIPLungLib.training.trainer import CONFIG_NAME, Trainer
+from CLIPLungLib.training.calibrate import FEWEST_READERS
+from CLIPLungLib.training.cross_validation import CHECKPOINT_NAME, fold_folder, read_answers
+from CLIPLungLib.training.fold_answers import FoldAnswers
 
 
 @dataclass(frozen=True, eq=False)
-class LeftOut:
+class FoldModel:
     """One fold.
 
     Attributes:
         fold: its number.
-        trainer: the finished training that left it out.
-        classifier: the program with that network, and the calibrations of all out-of-fold answers.
-        nodules: of the fold, with three readers or more.
+        classifier: with the network that has not seen it, and calibrations of the other folds' answers.
+        nodules: of the fold, with FEWEST_READERS readers or more.
     """
 
     fold: int
-    trainer: Trainer
     classifier: NoduleClassifier
     nodules: list[LidcNodule]
 
 
-def folds_of(nodules: Sequence[LidcNodule]) -> list[int]:
-    """All folds, rising."""
-    return sorted({nodule.fold for nodule in nodules})
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """A finished cross-validation, read from its folder; nothing is trained or written.
+
+    Attributes:
+        folder: of the run.
+        folds: rising.
+        answers: of all folds.
+        calibrations: fold -> those of its checkpoint.
+        epochs: that each network was trained for.
+    """
+
+    folder: Path
+    folds: list[int]
+    answers: FoldAnswers
+    calibrations: dict[int, Calibrations]
+    epochs: int
+
+    @classmethod
+    def read(cls, folder: Path) -> FinishedRun:
+        """Read the folder of `cliplung crossvalidate` or `cliplung train`.
+
+        Raises:
+            InputError: the cross-validation is not finished.
+            CheckpointError: a checkpoint is damaged.
+        """
+        folds = folds_of_run(folder)
+        checkpoints = {fold: _checkpoint(folder, fold) for fold in folds}
+        return cls(
+            folder=folder,
+            folds=folds,
+            answers=read_answers(folder, folds),
+            calibrations={fold: require_calibrations(checkpoint) for fold, checkpoint in checkpoints.items()},
+            epochs=int(checkpoints[folds[0]].provenance.get("epochs", 0)),
+        )
 
 
-def shipped_statements(runs: Path, views: TrainingPatches, nodules: Sequence[LidcNodule]) -> dict[str, Any]:
-    """`fit_statements` for the finished cross-validation "shipped" in the folder `runs`."""
-    return fit_statements(finished_answers(runs / SHIPPED, folds_of(nodules)), views, nodules)
+def folds_of_run(folder: Path) -> list[int]:
+    """The folds a cross-validation has folders for, rising.
+
+    Raises:
+        InputError: there are none.
+    """
+    found = [re.fullmatch(r"fold(\d+)", path.name) for path in folder.iterdir()] if folder.is_dir() else []
+    folds = sorted(int(match[1]) for match in found if match)
+    if not folds:
+        raise InputError(
+            f"{folder} holds no cross-validation (folders fold0, fold1 ...). Run 'cliplung crossvalidate' first."
+        )
+    return folds
 
 
-def left_out_programs(
-    runs: Path, views: TrainingPatches, nodules: Sequence[LidcNodule], statements: dict[str, Any], device: str = "auto"
-) -> Iterator[LeftOut]:
-    """Fold after fold; one network is in memory at a time."""
-    for fold in folds_of(nodules):
-        folder = runs / SHIPPED / f"fold{fold}"
-        trainer = Trainer(TrainConfig.read(folder / CONFIG_NAME), views, nodules, folder, device)
-        classifier = NoduleClassifier(as_checkpoint(trainer, statements, None, {}), device)
-        own = [nodule for nodule in nodules if nodule.fold == fold and nodule.n_readers >= FEWEST_READERS]
-        yield LeftOut(fold, trainer, classifier, own)
+def fold_models(folder: Path, nodules: Sequence[LidcNodule], device: str = "auto") -> Iterator[FoldModel]:
+    """Fold after fold; one network is in memory at a time.
+
+    Args:
+        folder: of a finished run.
+        nodules: all rows of the table.
+        device: where to compute.
+    """
+    for fold in folds_of_run(folder):
+        classifier = NoduleClassifier(_checkpoint(folder, fold), device)
+        of_fold = [nodule for nodule in nodules if nodule.fold == fold and nodule.n_readers >= FEWEST_READERS]
+        yield FoldModel(fold, classifier, of_fold)
+
+
+def _checkpoint(folder: Path, fold: int) -> Checkpoint:
+    return load_checkpoint(fold_folder(folder, fold) / CHECKPOINT_NAME)

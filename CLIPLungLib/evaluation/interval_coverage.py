@@ -1,106 +1,124 @@
-"""How well the further statements hold out of fold: sizes with their intervals, class sets, and warnings of the unfamiliar."""
+"""How well the fold checkpoints' other statements hold on their own folds: sizes with intervals, class sets, warnings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from CLIPLungLib.calibration.conformal import class_set, fit_class_sets
-from CLIPLungLib.calibration.measurement import MEASUREMENT_COVERAGE, fit_measurement_calibration
-from CLIPLungLib.calibration.out_of_distribution import KNOWN_SHARE
+from CLIPLungLib.calibration.conformal import class_set
+from CLIPLungLib.calibration.measurement import MeasurementCalibration
 from CLIPLungLib.evaluation import metrics
-from CLIPLungLib.evaluation.cross_fitting import Opinion, Truth, cross_fitted
+from CLIPLungLib.evaluation.bootstrap import Estimate, estimate, patient_weights
+from CLIPLungLib.evaluation.cross_fitting import Predictions
+from CLIPLungLib.evaluation.fold_models import FinishedRun
+from CLIPLungLib.evaluation.reader_reference import ReaderReference
+from CLIPLungLib.lidc.nodule_images import PATCH_KINDS
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import PATCH_KINDS, TrainingPatches
-from CLIPLungLib.training.cross_validation import Judgements
-from CLIPLungLib.training.predict import Predictions
+from CLIPLungLib.training.fold_answers import FoldAnswers
 from CLIPLungLib.vocabulary import CLASSES
 
 # Below, a voxel decides; above, readers differ by more than a millimetre themselves.
 JUDGED_MM = (5.0, 20.0)
-WHOLE_NODULE = ("volume", "cube", "crop")
+
+Figures = dict[str, dict[str, Any]]
 
 
-def measurement_figures(answers: Predictions, nodules: Sequence[LidcNodule]) -> dict[str, Any]:
-    """Own diameter and volume against the readers', calibrated on the other folds."""
-    rows = [nodules[index] for index in answers.nodule]
-    truth = Truth.of_nodules(rows)
-    outlined = np.isfinite(answers.measured[:, 0])
-    figures: dict[str, Any] = {"outlined": {"value": float(outlined.mean()), "n": len(rows)}}
-    volume_mm3 = np.array([nodule.volume_mm3 for nodule in rows])
-    for name, measured, readers in (
-        ("diameter", answers.measured[:, 0], truth.size_mm),
-        ("volume", answers.measured[:, 2], volume_mm3),
-    ):
-        value, low, high = _calibrated(measured, readers, truth.fold, outlined).T
-        covered = (readers >= low) & (readers <= high)
-        figures[f"{name}, share of {MEASUREMENT_COVERAGE:.0%} intervals that hold the readers'"] = _with_interval(
-            covered.astype(float), outlined, truth.patient, np.mean
-        )
-        figures[f"median relative error of the {name}"] = _with_interval(
-            np.abs(value / readers - 1), outlined, truth.patient, np.median
-        )
-        if name == "diameter":
-            judged = outlined & (truth.size_mm >= JUDGED_MM[0]) & (truth.size_mm <= JUDGED_MM[1])
-            error_mm = value - readers
-            figures["median error of the diameter, 5 to 20 mm, mm"] = _with_interval(
-                np.abs(error_mm), judged, truth.patient, np.median
-            )
-            figures["bias of the diameter, 5 to 20 mm, mm"] = _with_interval(error_mm, judged, truth.patient, np.median)
-    return figures
-
-
-def class_set_figures(opinion: Opinion, answers: Predictions, nodules: Sequence[LidcNodule]) -> dict[str, Any]:
-    """Coverage and size of the class sets, with thresholds of the other folds."""
-    truth = Truth.of_nodules([nodules[index] for index in answers.nodule])
-
-    def answer(learn: np.ndarray, own: np.ndarray) -> np.ndarray:
-        threshold = fit_class_sets(opinion.classes[learn], truth.label[learn])
-        sets = [class_set(row, threshold) for row in opinion.classes[own]]
-        return np.array([[CLASSES[label] in s, len(s)] for s, label in zip(sets, truth.label[own], strict=True)])
-
-    everyone = np.ones(len(truth.label), dtype=bool)
-    covered, size = cross_fitted(truth.fold, everyone, answer, width=2).T
-    return {
-        "share of 90% sets that hold the readers' class": _with_interval(covered, everyone, truth.patient, np.mean),
-        "classes per set": _with_interval(size, everyone, truth.patient, np.mean),
-        "share of sets with one class": _with_interval(size == 1, everyone, truth.patient, np.mean),
+def measurement_figures(run: FinishedRun, answers: FoldAnswers, reference: ReaderReference, repeats: int) -> Figures:
+    """Own diameter and volume against the readers'; `reference` is of the same images as `answers`."""
+    outlined = np.isfinite(answers.diameter_mm)
+    value_mm, low_mm, high_mm = _calibrated(run, answers, "diameter", answers.diameter_mm)
+    value_mm3, low_mm3, high_mm3 = _calibrated(run, answers, "volume", answers.volume_mm3)
+    judged = outlined & (reference.diameter_mm >= JUDGED_MM[0]) & (reference.diameter_mm <= JUDGED_MM[1])
+    error_mm = value_mm - reference.diameter_mm
+    figure = partial(_estimate, patient=reference.patient, repeats=repeats)
+    everyone = np.ones(len(outlined), dtype=bool)
+    found = {
+        "outlined": figure(outlined, everyone, metrics.mean),
+        "diameter_coverage": figure(_within(reference.diameter_mm, low_mm, high_mm), outlined, metrics.mean),
+        "diameter_median_relative_error": figure(
+            np.abs(value_mm / reference.diameter_mm - 1), outlined, metrics.median
+        ),
+        "diameter_median_error_mm": figure(np.abs(error_mm), judged, metrics.median),
+        "diameter_bias_mm": figure(error_mm, judged, metrics.median),
+        "volume_coverage": figure(_within(reference.volume_mm3, low_mm3, high_mm3), outlined, metrics.mean),
+        "volume_median_relative_error": figure(np.abs(value_mm3 / reference.volume_mm3 - 1), outlined, metrics.median),
     }
+    return {name: found_figure.to_dict() for name, found_figure in found.items()}
 
 
-def familiarity_figures(judged: Judgements, views: TrainingPatches, nodules: Sequence[LidcNodule]) -> dict[str, Any]:
-    """Share of views that are called unfamiliar, with limits of the other folds: few nodules, many places without one."""
-    rows = [nodules[index] for index in views.nodule[judged.view]]
-    fold, patient = np.array([row.fold for row in rows]), np.array([row.patient_id for row in rows])
-    kind = views.kind[judged.view]
-    whole = np.isin(kind, [PATCH_KINDS.index(name) for name in WHOLE_NODULE])
-    lost = (1 - KNOWN_SHARE) / 2
+def own_diameter_mm(run: FinishedRun, answers: FoldAnswers) -> np.ndarray:
+    """(V,) as the product shows it: calibrated, from the outline; the network's estimate where nothing was outlined."""
+    measured = _calibrated(run, answers, "diameter", answers.diameter_mm)[0]
+    return np.where(np.isfinite(measured), measured, answers.estimated_diameter_mm)
 
-    def answer(learn: np.ndarray, own: np.ndarray) -> np.ndarray:
-        far = judged.distance[own] > np.quantile(judged.distance[learn], 1 - lost)
-        return far | (judged.presence[own] < np.quantile(judged.presence[learn], lost))
 
-    warned = cross_fitted(fold, whole, answer, width=1)[:, 0]
-    return {
-        f"warned, {name}": _with_interval(warned, kind == index, patient, np.mean)
-        for index, name in enumerate(PATCH_KINDS)
-        if (kind == index).any()
+def class_set_figures(
+    run: FinishedRun, answers: FoldAnswers, predictions: Predictions, reference: ReaderReference, repeats: int
+) -> Figures:
+    """Coverage and size of the class sets."""
+    sets = [
+        class_set(row, run.calibrations[fold].class_set_threshold)
+        for row, fold in zip(predictions.classes, answers.fold, strict=True)
+    ]
+    held = np.array([CLASSES[label] in one for one, label in zip(sets, reference.label, strict=True)])
+    size, everyone = np.array([len(one) for one in sets]), np.ones(len(sets), dtype=bool)
+    found = {
+        "coverage": _estimate(held, everyone, metrics.mean, reference.patient, repeats),
+        "classes_per_set": _estimate(size, everyone, metrics.mean, reference.patient, repeats),
+        "one_class": _estimate(size == 1, everyone, metrics.mean, reference.patient, repeats),
     }
+    return {name: figure.to_dict() for name, figure in found.items()}
 
 
-def _calibrated(measured: np.ndarray, readers: np.ndarray, fold: np.ndarray, outlined: np.ndarray) -> np.ndarray:
-    """(N, 3) value, low and high end of the interval; NaN where nothing was outlined."""
+def warning_figures(run: FinishedRun, nodules: Sequence[LidcNodule], repeats: int) -> Figures:
+    """Share of images with an out-of-distribution warning, per kind: few of the nodules, many of the places without one.
 
-    def answer(learn: np.ndarray, own: np.ndarray) -> np.ndarray:
-        calibration = fit_measurement_calibration(measured[learn], readers[learn])
-        return np.array([[calibration.value(value), *calibration.interval(value)] for value in measured[own]])
+    A refused click shows no answer, so it counts in neither; `refused` says how many there were.
+    """
+    answers = run.answers
+    warned = np.zeros(len(answers.fold), dtype=bool)
+    for place in np.flatnonzero(~answers.refused):
+        outline = run.calibrations[int(answers.fold[place])].outline
+        if outline is not None:
+            warned[place] = bool(outline.limits.warnings(answers.distance[place], answers.presence[place]))
+    patient = np.array([nodules[index].patient_id for index in answers.nodule])
+    found: Figures = {}
+    for kind in PATCH_KINDS:
+        shown = answers.is_kind(kind)
+        if (shown & ~answers.refused).any():
+            figure = _estimate(warned, shown & ~answers.refused, metrics.mean, patient, repeats)
+            found[kind] = figure.to_dict() | {"refused": int((shown & answers.refused).sum())}
+    return found
 
-    return cross_fitted(fold, outlined, answer, width=3)
+
+def _calibrated(
+    run: FinishedRun, answers: FoldAnswers, what: str, measured: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Value, low and high end of the interval, each (V,), by the checkpoint of the image's fold; NaN without an outline."""
+    value, low, high = np.full((3, len(measured)), np.nan)
+    for place in np.flatnonzero(np.isfinite(measured)):
+        outline = run.calibrations[int(answers.fold[place])].outline
+        if outline is not None:
+            calibration: MeasurementCalibration = getattr(outline, what)
+            value[place] = calibration.value(measured[place])
+            low[place], high[place] = calibration.interval(measured[place])
+    return value, low, high
 
 
-def _with_interval(values: np.ndarray, members: np.ndarray, patient: np.ndarray, statistic: Any) -> dict[str, Any]:
-    own = np.asarray(values, dtype=np.float64)[members]
-    low, high = metrics.patient_bootstrap(patient[members], lambda drawn: float(statistic(own[drawn])))
-    return {"value": float(statistic(own)), "interval": [low, high], "n": len(own)}
+def _within(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    return (values >= low) & (values <= high)
+
+
+def _estimate(
+    values: np.ndarray,
+    members: np.ndarray,
+    statistic: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    patient: np.ndarray,
+    repeats: int,
+) -> Estimate:
+    chosen = np.asarray(values, dtype=np.float64)[members]
+    weights = patient_weights(patient[members], repeats)
+    return estimate(lambda drawn: statistic(chosen, drawn), weights)

@@ -1,6 +1,6 @@
-"""What heat maps are worth, out of fold: do they show anything, do they lie on the nodule, do they depend on what was learned?
+"""Saliency: do heat maps show anything, do they lie on the nodule, do they depend on what was learned? Out of fold.
 
-Every click is moved off the nodule. In a patch with the nodule in its middle, a blob in the middle would do as well as a heat map
+Every click is moved off the nodule. With the nodule under the click, a blob around the click would do as well as a heat map
 without having seen anything; so each map is judged beside such a blob, too.
 """
 
@@ -16,19 +16,21 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from CLIPLungLib.evaluation.fold_models import folds_of, left_out_programs, shipped_statements
-from CLIPLungLib.evaluation.metrics import patient_bootstrap
-from CLIPLungLib.evaluation.robustness import moved_click
-from CLIPLungLib.image.patch import PatchSpec, extract_patch
-from CLIPLungLib.image.read import read_ct
+from CLIPLungLib.evaluation import metrics
+from CLIPLungLib.evaluation.bootstrap import estimate, patient_weights
+from CLIPLungLib.evaluation.conditions import moved_click
+from CLIPLungLib.evaluation.fold_models import fold_models, folds_of_run
+from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.image.resample import grid_coordinates, sample_hu
 from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.inference.grad_cam import answer_with_grad_cam
+from CLIPLungLib.inference.readout import network_inputs
 from CLIPLungLib.inference.result import HEAT_THRESHOLD
+from CLIPLungLib.inference.statements import require_calibrations
+from CLIPLungLib.lidc.nodule_images import image_and_click
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import TrainingPatches, outline_volume
+from CLIPLungLib.lidc.training_patches import outline_volume
 from CLIPLungLib.model.network import CLIPLungNetwork
-from CLIPLungLib.training.cross_validation import learned_features
 
 CLICK_MM = 5.0
 # As fine as the maps themselves, whose cells are 8 pixels wide.
@@ -44,7 +46,7 @@ class JudgedMap:
         probability: the answer.
         peak: the map's largest value; below HEAT_THRESHOLD nothing is shown.
         inside: share of the map's sum within the readers' outline; NaN for a map of zeros.
-        blob_inside: that share for a blob in the middle of the patch.
+        blob_inside: that share for a blob around the click.
         outline_share: of the patch's existing voxels.
         random_correlation: Spearman's, of the map with that of a network with random weights; NaN where one of them is flat.
     """
@@ -61,12 +63,13 @@ def judge_map(
     heat: np.ndarray,
     random_heat: np.ndarray,
     outline: np.ndarray,
-    exists: np.ndarray,
-    spec: PatchSpec,
+    patch: Patch,
+    click_ras: np.ndarray,
     probability: float,
 ) -> JudgedMap:
-    """Args: heat, random_heat (Z, Y, X); outline (Z, Y, X) bool; exists (Z,) bool."""
-    blob = middle_blob(spec) * exists[:, None, None]
+    """Args: heat, random_heat (Z, Y, X) and outline (Z, Y, X) bool on the patch's grid; click_ras (3,) RAS mm."""
+    exists = patch.exists
+    blob = blob_at(click_ras, patch) * exists[:, None, None]
     varies = np.ptp(heat[exists]) > 0 and np.ptp(random_heat[exists]) > 0
     return JudgedMap(
         probability,
@@ -78,22 +81,18 @@ def judge_map(
     )
 
 
-def middle_blob(spec: PatchSpec) -> np.ndarray:
-    """(Z, Y, X) a Gaussian in the middle of a patch: what a map would be that knows of clicks, and of nothing else."""
-    steps_mm = [(np.arange(n) - (n - 1) / 2) * step for n, step in zip(spec.shape, spec.spacing_mm, strict=True)]
-    z, y, x = np.meshgrid(*steps_mm, indexing="ij", sparse=True)
-    return np.exp(-(z**2 + y**2 + x**2) / (2 * BLOB_SD_MM**2))
+def blob_at(click_ras: np.ndarray, patch: Patch) -> np.ndarray:
+    """(Z, Y, X) a Gaussian around the click: what a map would be that knows of clicks, and of nothing else."""
+    distances_mm = np.indices(patch.hu.shape)[::-1].T @ patch.ijk_to_ras[:3, :3].T + patch.ijk_to_ras[:3, 3] - click_ras
+    return np.exp(-(distances_mm**2).sum(axis=-1).T / (2 * BLOB_SD_MM**2))
 
 
 def judge_nodules(
-    lidc_folder: Path,
-    nodules: Sequence[LidcNodule],
-    classifier: NoduleClassifier,
-    average_cell: torch.Tensor,
-    seed: int = 0,
+    lidc_folder: Path, nodules: Sequence[LidcNodule], classifier: NoduleClassifier, seed: int = 0
 ) -> tuple[list[JudgedMap], list[str]]:
-    """Every nodule with a volume and an outline, and whose patient it is; `average_cell` (C,) as in a checkpoint."""
+    """Every nodule with a volume and an outline, and whose patient it is. The maps are those a click gets, second look and all."""
     checkpoint = classifier.checkpoint
+    calibration = require_calibrations(checkpoint).probability
     torch.manual_seed(seed)
     random_network = CLIPLungNetwork(checkpoint.network.config).eval().requires_grad_(False).to(classifier.device)
     judged, patients = [], []
@@ -101,27 +100,25 @@ def judge_nodules(
         outline = outline_volume(lidc_folder, nodule)
         if outline is None or "volume" not in nodule.images:
             continue
-        ct = read_ct(lidc_folder / nodule.images["volume"])
+        ct, point_ras = image_and_click(lidc_folder, nodule, "volume")
         rng = np.random.default_rng([seed, *nodule.nodule_id.encode()])
-        patch = extract_patch(ct, moved_click(ct, np.asarray(nodule.point_ras), CLICK_MM, rng), checkpoint.patch)
-        planes = torch.from_numpy(checkpoint.patch.normalise(patch.hu))[None].to(classifier.device)
-        exists = torch.from_numpy(patch.exists)[None].to(classifier.device)
-        output, heat = answer_with_grad_cam(checkpoint.network, planes, exists, average_cell)
-        _, random_heat = answer_with_grad_cam(random_network, planes, exists)
-        coordinates = grid_coordinates(outline, patch.ijk_to_ras, checkpoint.patch.shape)
+        click_ras = moved_click(ct, point_ras, CLICK_MM, rng)
+        ((reading, heat),) = classifier.read_patches_with_heat([extract_patch(ct, click_ras, checkpoint.patch)], [ct])
+        inputs = network_inputs([reading.patch], checkpoint, classifier.device)
+        random_heat = answer_with_grad_cam(random_network, *inputs)[1][0].cpu().numpy()
+        coordinates = grid_coordinates(outline, reading.patch.ijk_to_ras, checkpoint.patch.shape)
         inside = outline.contains_ijk(coordinates) & (sample_hu(outline, coordinates) >= 0.5)
-        probability = checkpoint.calibration.malignancy_probability(output.malignancy_score.detach().cpu().numpy())[0]
-        maps = heat[0].cpu().numpy(), random_heat[0].cpu().numpy()
-        judged.append(judge_map(*maps, inside, patch.exists, checkpoint.patch, float(probability)))
+        probability = calibration.malignancy_probability(np.array([reading.malignancy_score]))[0]
+        judged.append(judge_map(heat, random_heat, inside, reading.patch, click_ras, float(probability)))
         patients.append(nodule.patient_id)
     return judged, patients
 
 
 def summarise(judged: Sequence[JudgedMap], patients: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Band of the answer -> n, patients, and figures as (value, low, high); None where no map has one.
+    """Band of the answer -> n, patients, and figures with intervals.
 
     empty: share of maps that show nothing. density: how much denser the map is within the outline than over the whole patch
-    (median); blob_density: the same of the blob in the middle; gain: median ratio of the two. random_correlation: median.
+    (median); blob_density: the same of the blob; gain: median ratio of the two. random_correlation: median.
     """
     table, owners = np.array([astuple(one) for one in judged]), np.asarray(patients)
     found = {}
@@ -132,33 +129,31 @@ def summarise(judged: Sequence[JudgedMap], patients: Sequence[str]) -> dict[str,
     return found | {"all": _figures(table, owners)}
 
 
-def judge_heat_maps(
-    runs: Path,
+def measure_saliency(
+    run: Path,
     lidc_folder: Path,
-    views: TrainingPatches,
     nodules: Sequence[LidcNodule],
     device: str = "auto",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """`summarise` over the nodules with three readers or more, each by the network that had not seen its patient.
+    """`summarise` over the nodules with three readers or more, each by the checkpoint that has not seen its patient.
 
     Args:
-        runs: folder of the finished cross-validation "shipped".
-        lidc_folder: the images.
-        views, nodules: the prepared data.
+        run: folder of a finished cross-validation.
+        lidc_folder: of the table and its images.
+        nodules: all rows of the table.
+        device: where to compute.
         progress: called after each fold.
     """
-    statements, folds = shipped_statements(runs, views, nodules), folds_of(nodules)
-    judged, patients = [], []
-    for done, left_out in enumerate(left_out_programs(runs, views, nodules, statements, device)):
-        channels = left_out.classifier.checkpoint.network.encoder.channels
-        mean = learned_features(left_out.trainer).mean(axis=0)[:channels]
-        average_cell = torch.from_numpy(mean.astype(np.float32))
-        maps, owners = judge_nodules(lidc_folder, left_out.nodules, left_out.classifier, average_cell)
+    judged: list[JudgedMap] = []
+    patients: list[str] = []
+    folds = folds_of_run(run)
+    for done, model in enumerate(fold_models(run, nodules, device)):
+        maps, owners = judge_nodules(lidc_folder, model.nodules, model.classifier)
         judged += maps
         patients += owners
         if progress:
-            progress(done + 1, len(folds), f"fold {left_out.fold}")
+            progress(done + 1, len(folds), f"fold {model.fold}")
     return summarise(judged, patients)
 
 
@@ -170,21 +165,19 @@ def _share(weights: np.ndarray, chosen: np.ndarray) -> float:
 def _figures(table: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
     _, peak, inside, blob, outline, random = table.T
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = {
+        medians = {
             "density": inside / outline,
             "blob_density": blob / outline,
             "gain": inside / blob,
             "random_correlation": random,
         }
-    statistics: dict[str, tuple[np.ndarray, Callable]] = {"empty": ((peak < HEAT_THRESHOLD).astype(float), np.mean)}
-    statistics |= {name: (np.where(np.isfinite(value), value, np.nan), np.nanmedian) for name, value in values.items()}
     figures: dict[str, Any] = {"n": len(table), "patients": len(np.unique(patients))}
-    for name, (value, summary) in statistics.items():
-        known = np.isfinite(value)
-        if known.sum() < 2:
-            figures[name] = None
-            continue
-        value, owners = value[known], patients[known]
-        low, high = patient_bootstrap(owners, lambda drawn, v=value, s=summary: s(v[drawn]))
-        figures[name] = [float(summary(value)), low, high]
-    return figures
+    figures["empty"] = _estimate((peak < HEAT_THRESHOLD).astype(float), patients, metrics.mean)
+    return figures | {name: _estimate(values, patients, metrics.median) for name, values in medians.items()}
+
+
+def _estimate(
+    values: np.ndarray, patients: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> dict[str, Any]:
+    known = np.isfinite(values)
+    return estimate(lambda drawn: statistic(values[known], drawn), patient_weights(patients[known])).to_dict()

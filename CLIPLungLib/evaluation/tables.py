@@ -1,4 +1,4 @@
-"""The results file as Markdown tables: for the terminal, the README and the model card."""
+"""The results file as Markdown tables: for the terminal, the README and the model card. All English of the figures is here and in `figures`."""
 
 from __future__ import annotations
 
@@ -8,60 +8,113 @@ from typing import Any
 
 from CLIPLungLib.atomic_write import atomic_write
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.evaluation.comparison import FLOOR, OWN_FLOOR, PAPERS_MIX, SHIPPED, VOLUMES
-from CLIPLungLib.evaluation.cross_fitting import ABSENT_NAME, SIGN_NAMES
+from CLIPLungLib.evaluation.comparison import (
+    ALL_NODULES,
+    CONTEXT,
+    OWN_DIAMETER,
+    READERS_DIAMETER,
+    SHIPPED,
+    SLICES,
+    VOLUMES,
+)
+from CLIPLungLib.evaluation.figures import (
+    ACCURACY,
+    AUC_ABOVE_3,
+    AUC_ABSENT,
+    AUC_STRICT,
+    BRIER,
+    ECE,
+    LABELS,
+    SPEARMAN_MALIGNANCY,
+)
+from CLIPLungLib.evaluation.reader_reference import SIGN_NAMES
 from CLIPLungLib.vocabulary import CLASSES
 
 FIGURES_BEGIN, FIGURES_END = "<!-- figures: begin -->", "<!-- figures: end -->"
-AUC_MEAN, AUC_STRICT, AUC_PAPER = (
-    "AUC, mean above against below 3",
-    "AUC, < 2.5 against > 3.5",
-    "AUC, <= 2.5 against >= 3.5",
-)
-MALIGNANCY = "Spearman, malignancy"
-MAIN = (
-    AUC_MEAN,
-    AUC_STRICT,
-    "accuracy, 3 classes",
-    "macro-F1",
-    "quadratic kappa",
-    MALIGNANCY,
-    "Brier score",
-    "ECE, 15 bins",
-)
+RUN_LABELS = {
+    READERS_DIAMETER: "size only: readers' diameter",
+    OWN_DIAMETER: "size only: own diameter",
+    "published": "published CLIP-Lung, repaired",
+    "cross_entropy": "cross entropy alone",
+    "image_class": "+ image-class",
+    "image_attribute": "+ image-attribute",
+    "class_attribute": "+ class-attribute",
+    "shipped_short": "+ measuring terms",
+    SHIPPED: "shipped",
+}
+SETTING_LABELS = {
+    VOLUMES: "volumes",
+    SLICES: "single slices",
+    CONTEXT: "true context (cubes and crops)",
+    ALL_NODULES: "all nodules, with any number of readers",
+}
+STATEMENT_LABELS = {
+    "measurement": {
+        "outlined": "share of nodules with an outline",
+        "diameter_coverage": "share of 90 % intervals that hold the readers' diameter",
+        "diameter_median_relative_error": "median relative error of the diameter",
+        "diameter_median_error_mm": "median error of the diameter, 5 to 20 mm, mm",
+        "diameter_bias_mm": "bias of the diameter, 5 to 20 mm, mm",
+        "volume_coverage": "share of 90 % intervals that hold the readers' volume",
+        "volume_median_relative_error": "median relative error of the volume",
+    },
+    "class_sets": {
+        "coverage": "share of 90 % sets that hold the readers' class",
+        "classes_per_set": "classes per set",
+        "one_class": "share of sets with one class",
+    },
+    "warnings": {
+        "volume": "warned: volumes",
+        "slice": "warned: single slices",
+        "cube": "warned: cubes",
+        "crop": "warned: crops",
+        "background": "warned: places without a nodule",
+    },
+}
+MAIN = (AUC_ABOVE_3, AUC_STRICT, ACCURACY, "macro_f1", "quadratic_kappa", SPEARMAN_MALIGNANCY, BRIER, ECE)
 PER_CLASS = (
-    AUC_PAPER,
-    "accuracy, 3 classes",
-    "accuracy, benign or malignant",
-    "macro-F1",
-    *(f"{figure}, {name}" for name in CLASSES for figure in ("recall", "F1")),
+    AUC_STRICT,
+    ACCURACY,
+    "accuracy_benign_malignant",
+    "macro_f1",
+    *(f"{figure}_{name}" for name in CLASSES for figure in ("recall", "f1")),
 )
-PER_SETTING = (AUC_MEAN, AUC_STRICT, "accuracy, 3 classes", MALIGNANCY, "Brier score")
+PER_SETTING = (AUC_ABOVE_3, AUC_STRICT, ACCURACY, SPEARMAN_MALIGNANCY, BRIER)
+GAINS = f"gain_over_{READERS_DIAMETER}"
+
+
+def rule_text(results: Mapping[str, Any]) -> str:
+    """How the figures came about, in one paragraph."""
+    return (
+        f"Out of fold by patient ({len(results['folds'])} folds), by the path of a click: two looks, the second centred on the outline. "
+        f"Nodules with >= {results['fewest_readers']} readers unless said otherwise. "
+        "Benign is a mean rating < 2.5, unsure 2.5 to 3.5, malignant > 3.5; the event is a mean > 3, so exactly 3 is no event, "
+        f"and the AUC above against below 3 leaves it out. Intervals: 95 %, {results['bootstraps']} patient bootstraps. "
+        "Each fold's checkpoint is calibrated on the other folds."
+    )
 
 
 def all_tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Heading -> table, in the order in which they are shown."""
     settings = results["settings"]
     tables = {}
-    for setting in (VOLUMES, PAPERS_MIX):
+    for setting, keys in ((VOLUMES, MAIN), (ALL_NODULES, PER_CLASS)):
         if setting in settings:
-            figures = MAIN if setting == VOLUMES else PER_CLASS
-            tables[f"Variants, {_told(settings[setting], setting)}"] = variants_table(results, setting, figures)
-    tables[f"Gain over the {FLOOR}, {_told(settings[VOLUMES], VOLUMES)}"] = gains_table(results, VOLUMES)
+            tables[f"Runs, {_setting_label(settings, setting)}"] = runs_table(results, setting, keys)
+    tables[f"Gain over the readers' diameter, {_setting_label(settings, VOLUMES)}"] = gains_table(results, VOLUMES)
     tables["Signs, one reader and the shipped model, volumes"] = signs_table(results)
     tables["The shipped model where nodules are seen otherwise"] = settings_table(results)
-    tables["Further statements of the shipped model"] = statements_table(results)
+    tables["Sizes, class sets and warnings of the shipped model"] = statements_table(results)
     return tables
 
 
 def results_text(results: Mapping[str, Any]) -> str:
     """Everything, for the terminal."""
-    parts = [f"Rule: {results['rule']}", *(f"{heading}\n\n{table}" for heading, table in all_tables(results).items())]
-    return "\n\n".join(parts)
+    return "\n\n".join([rule_text(results), *(f"{name}\n\n{table}" for name, table in all_tables(results).items())])
 
 
-def write_figures(readme: Path, results: Mapping[str, Any]) -> None:
-    """Put the tables that a first reader wants between the README's marks.
+def write_readme_table(readme: Path, results: Mapping[str, Any]) -> None:
+    """Put the one table that a first reader wants between the README's marks.
 
     Raises:
         InputError: the file has no such marks.
@@ -69,79 +122,89 @@ def write_figures(readme: Path, results: Mapping[str, Any]) -> None:
     text = readme.read_text(encoding="utf-8")
     if text.count(FIGURES_BEGIN) != 1 or text.count(FIGURES_END) != 1:
         raise InputError(f"{readme} needs the lines {FIGURES_BEGIN} and {FIGURES_END}, once each, around its figures.")
-    before, rest = text.split(FIGURES_BEGIN)
-    after = rest.split(FIGURES_END)[1]
+    before, after = text.split(FIGURES_BEGIN)[0], text.split(FIGURES_END)[1]
     with atomic_write(readme) as temporary:
         temporary.write_text(
-            f"{before}{FIGURES_BEGIN}\n{figures_text(results)}\n{FIGURES_END}{after}", encoding="utf-8"
+            f"{before}{FIGURES_BEGIN}\n{readme_table(results)}\n{FIGURES_END}{after}", encoding="utf-8"
         )
 
 
-def figures_text(results: Mapping[str, Any]) -> str:
-    """The README's own choice of the tables."""
-    told = _told(results["settings"][VOLUMES], VOLUMES)
-    tables = all_tables(results)
-    shown = [f"Variants, {told}", f"Gain over the {FLOOR}, {told}", "Signs, one reader and the shipped model, volumes"]
-    parts = [f"Rule: {results['rule']}.", *(f"**{heading}**\n\n{tables[heading]}" for heading in shown)]
-    return "\n\n".join(parts)
+def readme_table(results: Mapping[str, Any]) -> str:
+    """Five rows: size alone and the shipped model on volumes, and in true context."""
+    settings = results["settings"]
+    rows = []
+    for setting, names in (
+        (VOLUMES, (READERS_DIAMETER, OWN_DIAMETER, SHIPPED)),
+        (CONTEXT, (READERS_DIAMETER, SHIPPED)),
+    ):
+        for name in names if setting in settings else ():
+            own = settings[setting]["figures"][name]
+            shown = (own[key] for key in (AUC_ABOVE_3, AUC_STRICT, SPEARMAN_MALIGNANCY, BRIER))
+            rows.append([f"{_run_label(results, name)}; {_setting_label(settings, setting)}", *map(_cell, shown)])
+    labels = (LABELS[key] for key in (AUC_ABOVE_3, AUC_STRICT, SPEARMAN_MALIGNANCY, BRIER))
+    return _table(["", *labels], rows)
 
 
-def variants_table(results: Mapping[str, Any], setting: str, figures: Sequence[str]) -> str:
-    """A row per floor and variant, a column per figure."""
-    answers = results["settings"][setting]["answers"]
-    rows = [[_variant(results, name), *(_cell(own[figure]) for figure in figures)] for name, own in answers.items()]
-    return _table(["", *figures], rows)
+def runs_table(results: Mapping[str, Any], setting: str, keys: Sequence[str]) -> str:
+    """A row per floor and run, a column per figure."""
+    found = results["settings"][setting]["figures"]
+    rows = [[_run_label(results, name), *(_cell(own[key]) for key in keys)] for name, own in found.items()]
+    return _table(["", *(LABELS[key] for key in keys)], rows)
 
 
 def gains_table(results: Mapping[str, Any], setting: str) -> str:
-    """Paired differences to the floor: a row per variant."""
-    differences = results["settings"][setting][f"difference to {FLOOR}"]
-    figures = (AUC_MEAN, AUC_STRICT, "accuracy, 3 classes", MALIGNANCY, "Brier score")
+    """Paired differences to the floor: a row per run."""
+    gains = results["settings"][setting][GAINS]
     rows = [
-        [_variant(results, name), *(_cell(own[figure], signed=True) for figure in figures)]
-        for name, own in differences.items()
+        [_run_label(results, name), *(_cell(own[key], signed=True) for key in PER_SETTING)]
+        for name, own in gains.items()
     ]
-    return _table(["", *figures], rows)
+    return _table(["", *(LABELS[key] for key in PER_SETTING)], rows)
 
 
 def signs_table(results: Mapping[str, Any]) -> str:
     """Spearman of every sign with the readers' mean, beside one reader's."""
     volumes = results["settings"][VOLUMES]
+    shipped, one_reader = volumes["figures"][SHIPPED], volumes["one_reader"]
     rows = []
     for sign in SIGN_NAMES:
-        figure = f"Spearman, {sign}"
-        rows.append([sign, _cell(volumes["answers"][SHIPPED][figure]), _cell(volumes["one reader"][figure])])
-    absent = _cell(volumes["answers"][SHIPPED]["AUC, calcification absent"])
-    rows.append([f"{ABSENT_NAME}, AUC", absent, ""])
-    return _table(["Spearman with the readers' mean", SHIPPED, "one reader with the others"], rows)
+        key = f"spearman_{sign}"
+        rows.append([LABELS[key], _cell(shipped[key]), _cell(one_reader[key])])
+    rows.append([LABELS[AUC_ABSENT], _cell(shipped[AUC_ABSENT]), ""])
+    return _table(["", "shipped, with the readers' mean", "one reader, with the mean of the others"], rows)
 
 
 def settings_table(results: Mapping[str, Any]) -> str:
     """The shipped model and the floor, a row per setting."""
-    rows = []
-    for setting, found in results["settings"].items():
-        for name in (FLOOR, SHIPPED):
-            own = found["answers"][name]
-            rows.append([_told(found, setting), name, *(_cell(own[figure]) for figure in PER_SETTING)])
-    return _table(["seen in", "", *PER_SETTING], rows)
+    settings, rows = results["settings"], []
+    for setting in settings:
+        for name in (READERS_DIAMETER, SHIPPED):
+            own = settings[setting]["figures"][name]
+            label = [_setting_label(settings, setting), _run_label(results, name)]
+            rows.append([*label, *(_cell(own[key]) for key in PER_SETTING)])
+    return _table(["seen in", "", *(LABELS[key] for key in PER_SETTING)], rows)
 
 
 def statements_table(results: Mapping[str, Any]) -> str:
     """Measurement, class sets and warnings."""
-    rows = [
-        [part, figure, _cell(value), str(value["n"])]
-        for part in ("measurement", "class sets", "familiarity")
-        for figure, value in results[part].items()
-    ]
-    return _table(["", "figure", "value", "n"], rows)
+    rows = []
+    for part, labels in STATEMENT_LABELS.items():
+        for key, label in labels.items():
+            if key in results[part]:
+                figure = results[part][key]
+                refused = f", {figure['refused']} clicks refused" if figure.get("refused") else ""
+                rows.append([label, _cell(figure), f"{figure['n']}{refused}"])
+    return _table(["", "value", "n"], rows)
 
 
-def _variant(results: Mapping[str, Any], name: str) -> str:
-    return f"size only: {name}" if name in (FLOOR, OWN_FLOOR) else results["variants"][name]
+def _run_label(results: Mapping[str, Any], name: str) -> str:
+    label = RUN_LABELS.get(name, name)
+    return f"{label} ({results['runs'][name]['epochs']} epochs)" if name in results["runs"] else label
 
 
-def _told(setting: Mapping[str, Any], name: str) -> str:
-    return f"{name} ({setting['nodules']} nodules of {setting['patients']} patients)"
+def _setting_label(settings: Mapping[str, Any], setting: str) -> str:
+    own = settings[setting]
+    return f"{SETTING_LABELS[setting]} ({own['nodules']} nodules of {own['patients']} patients)"
 
 
 def _cell(figure: Mapping[str, Any], signed: bool = False) -> str:
@@ -151,8 +214,8 @@ def _cell(figure: Mapping[str, Any], signed: bool = False) -> str:
     text = form.format(figure["value"])
     if figure.get("interval"):
         text += " (" + " to ".join(form.format(end) for end in figure["interval"]) + ")"
-    if "by chance" in figure:
-        text += f", by chance {figure['by chance']:.3f}"
+    if "by_chance" in figure:
+        text += f", by chance {figure['by_chance']:.3f}"
     return text
 
 

@@ -12,12 +12,8 @@ from functools import cached_property
 import numpy as np
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.hounsfield import hounsfield_problem, sparse_sample
 
-# A chest CT always has lung or surrounding air below this; MR, PET, label maps and unscaled CT do not.
-LOWEST_PLAUSIBLE_HU = -200.0
-# Padding values such as -3024 occur; far below that, or far above metal, the numbers are no Hounsfield units.
-HU_LIMITS = (-10_000.0, 40_000.0)
-SAMPLED_VOXELS_PER_AXIS = 48
 SHEAR_TOLERANCE = 1e-3
 
 
@@ -30,12 +26,14 @@ class CTVolume:
         ijk_to_ras: (4, 4) float64; maps voxel centres (i, j, k, 1) to RAS mm.
         name: shown in messages.
         source: free text facts about where it came from (series UID, notes of the reader ...).
+        doubtful_k: planes that are missing in the scan or lie off their place; no patch is taken across them.
     """
 
     hu: np.ndarray
     ijk_to_ras: np.ndarray
     name: str = "CT"
     source: dict[str, str] = field(default_factory=dict)
+    doubtful_k: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         matrix = np.asarray(self.ijk_to_ras, dtype=np.float64)
@@ -109,28 +107,17 @@ class CTVolume:
         return np.stack([ras.min(axis=0), ras.max(axis=0)])
 
     def require_ct(self) -> None:
-        """Refuse images whose values cannot be Hounsfield units of a chest. Looks at a sparse sample only.
+        """Refuse images whose values cannot be Hounsfield units of a chest. Looks at a sparse sample, once.
 
         Raises:
-            InputError: naming the value range found and what to do.
+            InputError: naming the values found and what to do.
         """
-        low, high = self._sampled_range
-        if not np.isfinite([low, high]).all():
-            raise InputError(f"'{self.name}' holds no finite values. Load the CT again or repair the file.")
-        if low < HU_LIMITS[0] or high > HU_LIMITS[1]:
-            raise InputError(f"'{self.name}' holds values from {low:g} to {high:g}; that cannot be Hounsfield units.")
-        if low > LOWEST_PLAUSIBLE_HU:
-            raise InputError(
-                f"'{self.name}' does not look like a chest CT: its smallest value is {low:g}, while lung and air lie near -1000 HU. "
-                "If it is MR, PET or a label map, choose the CT; if it is CT stored without its rescale intercept, load it from DICOM."
-            )
+        if self._hounsfield_problem:
+            raise InputError(f"'{self.name}' {self._hounsfield_problem}")
 
     @cached_property
-    def _sampled_range(self) -> tuple[float, float]:
-        steps = [max(1, n // SAMPLED_VOXELS_PER_AXIS) for n in self.hu.shape]
-        sample = self.hu[:: steps[0], :: steps[1], :: steps[2]]
-        finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
-        return (float(finite.min()), float(finite.max())) if finite.size else (np.nan, np.nan)
+    def _hounsfield_problem(self) -> str:
+        return hounsfield_problem(sparse_sample(self.hu))
 
     def moved(self, parent_to_world: np.ndarray) -> CTVolume:
         """The same voxels under a linear transform (4, 4) that maps this volume's RAS to world RAS."""

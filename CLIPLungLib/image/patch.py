@@ -115,13 +115,14 @@ def extract_patch(ct: CTVolume, point_ras: np.ndarray, spec: PatchSpec) -> Patch
         spec: size and spacing.
 
     Raises:
-        InputError: point outside or in air, image not a CT, voxels that are not numbers.
+        InputError: point outside or in air, image not a CT, voxels that are not numbers, slices missing within the patch.
     """
     point = require_point(ct, point_ras)
     ct.require_ct()
     _require_tissue(ct, point)
     matrix = spec.grid_to_ras(point)
     coordinates_ijk = grid_coordinates(ct, matrix, spec.shape)  # (Z, Y, X, 3)
+    _require_sound_planes(ct, coordinates_ijk[..., 2])
     hu = sample_hu(ct, coordinates_ijk)
     axis_ras = np.repeat(point[None], spec.shape[0], axis=0)
     axis_ras[:, 2] = matrix[2, 3] + matrix[2, 2] * np.arange(spec.shape[0])
@@ -129,6 +130,17 @@ def extract_patch(ct: CTVolume, point_ras: np.ndarray, spec: PatchSpec) -> Patch
     exists[np.argmin(np.abs(axis_ras[:, 2] - point[2]))] = True
     inside = float(ct.contains_ijk(coordinates_ijk).mean())
     return Patch(point, hu, exists, matrix, inside, _patch_warnings(ct, exists))
+
+
+def _require_sound_planes(ct: CTVolume, patch_k: np.ndarray) -> None:
+    """Refuse a patch that would be interpolated from planes that are missing or off their place."""
+    low, high = np.floor(patch_k.min()), np.ceil(patch_k.max())
+    touched = [k for k in ct.doubtful_k if low <= k <= high]
+    if touched:
+        raise InputError(
+            f"'{ct.name}' lacks slices, or has them off their place, within the {len(touched)} plane(s) {touched} around the point "
+            f"(counted from 0). {ct.source.get('note', '')} Copy or export the complete series."
+        )
 
 
 def _require_tissue(ct: CTVolume, point_ras: np.ndarray) -> None:
@@ -151,6 +163,10 @@ def _patch_warnings(ct: CTVolume, exists: np.ndarray) -> tuple[str, ...]:
     warnings = []
     if ct.spacing_mm.max() > 3.0:
         warnings.append(f"Thick slices ({ct.spacing_mm.max():.1f} mm): small nodules and fine spicules may be blurred.")
+    if ct.doubtful_k:
+        warnings.append(
+            f"{len(ct.doubtful_k)} slice(s) of the scan are missing or off their place, none of them within the patch."
+        )
     if exists.sum() < 3:
         warnings.append(f"Only {int(exists.sum())} plane(s) of the scan around the point: the answer rests on little.")
     return tuple(warnings)

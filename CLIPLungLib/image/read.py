@@ -5,25 +5,23 @@ Files and DICOM state positions in LPS mm; here, and only here, they become RAS.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.dicom.header import is_dicom
 
-if TYPE_CHECKING:
-    import SimpleITK as sitk
-
-# Suffix -> (format, ITK's reader of it).
+# Suffix -> format.
 FORMATS = {
-    ".nrrd": ("NRRD", "NrrdImageIO"),
-    ".nhdr": ("NRRD", "NrrdImageIO"),
-    ".nii": ("NIfTI", "NiftiImageIO"),
-    ".nii.gz": ("NIfTI", "NiftiImageIO"),
-    ".mha": ("MetaImage", "MetaImageIO"),
-    ".mhd": ("MetaImage", "MetaImageIO"),
+    ".nrrd": "NRRD",
+    ".nhdr": "NRRD",
+    ".nii": "NIfTI",
+    ".nii.gz": "NIfTI",
+    ".mha": "MetaImage",
+    ".mhd": "MetaImage",
 }
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -33,7 +31,7 @@ def read_ct(path: str | Path, series_uid: str | None = None) -> CTVolume:
 
     Args:
         path: NRRD (.nrrd, .nhdr), NIfTI (.nii, .nii.gz), MetaImage (.mha, .mhd), a folder with DICOM files (searched with
-            its subfolders), or one DICOM file, which stands for its whole series in the same folder.
+            its subfolders), or one DICOM file, which stands for its whole series, also in the folders beside its own.
         series_uid: which DICOM series to read, as SeriesInstanceUID or the end of it; without it the CT series with most
             slices.
 
@@ -46,7 +44,7 @@ def read_ct(path: str | Path, series_uid: str | None = None) -> CTVolume:
             place in the patient, a series that is not CT or not complete.
     """
     path = _existing(path)
-    if path.is_dir() or _is_dicom(path):
+    if path.is_dir() or is_dicom(path):
         return _read_dicom(path, series_uid)
     if series_uid is not None:
         raise InputError(
@@ -68,82 +66,30 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _is_dicom(path: Path) -> bool:
-    from CLIPLungLib.image.dicom.header import is_dicom
-
-    try:
-        return is_dicom(path)
-    except OSError as error:
-        raise InputError(f"'{path}' cannot be opened ({error.strerror}). Check its permissions.") from error
-
-
 def _read_dicom(path: Path, series_uid: str | None) -> CTVolume:
     from CLIPLungLib.image.dicom.series import read_series
 
     series = read_series(path, series_uid)
-    return CTVolume(series.hu, LPS_TO_RAS @ series.ijk_to_lps, series.name, series.source)
+    return CTVolume(series.hu, LPS_TO_RAS @ series.ijk_to_lps, series.name, series.source, series.doubtful_k)
 
 
 def _read_file(path: Path) -> CTVolume:
-    import SimpleITK as sitk
-
-    from CLIPLungLib.image.file_integrity import check_file
-
-    file_format, image_io = _format(path)
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO(image_io)
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        _check_axes(reader, path.name)
-        check_file(path, file_format, reader)
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise _unreadable(path.name, file_format, error) from error
-    # Copied once: SimpleITK frees its own buffer with the image.
-    hu = sitk.GetArrayFromImage(image)
-    return CTVolume(hu, LPS_TO_RAS @ _ijk_to_lps(image), path.name, {"file": path.name, "format": file_format})
+    file_format = _format(path)
+    stored, ijk_to_ras = _reader(file_format)(path)
+    return CTVolume(stored, ijk_to_ras, path.name, {"file": path.name, "format": file_format})
 
 
-def _format(path: Path) -> tuple[str, str]:
+def _reader(file_format: str) -> Callable[[Path], tuple[np.ndarray, np.ndarray]]:
+    from CLIPLungLib.image import metaimage, nifti, nrrd
+
+    return {"NRRD": nrrd.read_nrrd, "NIfTI": nifti.read_nifti, "MetaImage": metaimage.read_metaimage}[file_format]
+
+
+def _format(path: Path) -> str:
     name = path.name.lower()
     for suffix, file_format in FORMATS.items():
         if name.endswith(suffix):
             return file_format
     raise InputError(
         f"'{path.name}' is of no format that is read here. Give a DICOM folder or file, or one of {', '.join(FORMATS)}; unpack archives first."
-    )
-
-
-def _check_axes(reader: sitk.ImageFileReader, name: str) -> None:
-    size = reader.GetSize()
-    if len(size) != 3:
-        raise InputError(
-            f"'{name}' has {len(size)} axes ({' x '.join(str(n) for n in size)} voxels); a CT volume has three. "
-            "Save one time point, or the whole stack of slices, as a volume."
-        )
-    if reader.GetNumberOfComponents() != 1:
-        raise InputError(
-            f"'{name}' holds {reader.GetNumberOfComponents()} values per voxel (a colour image or a time series); "
-            "a CT has one. Save the plain CT volume."
-        )
-
-
-def _ijk_to_lps(image: sitk.Image) -> np.ndarray:
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    matrix[:3, 3] = image.GetOrigin()
-    return matrix
-
-
-def _unreadable(name: str, file_format: str, error: RuntimeError) -> InputError:
-    # ITK's own words mislead (a cut MetaImage is "No such file or directory"), so only their kind is used.
-    if "direction" in str(error):
-        return InputError(
-            f"'{name}' has axes that lie askew or point the same way, which cannot be read from {file_format}. "
-            "Load the CT from DICOM, or resample it to axes at right angles."
-        )
-    return InputError(
-        f"'{name}' cannot be read as {file_format}: it is damaged, incomplete, of another format, or lacks the data file "
-        "that belongs to it. Copy or export it again."
     )

@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.hounsfield import PADDING_READ_AS_HU
 
 
 def grid_coordinates(ct: CTVolume, patch_to_ras: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
@@ -22,6 +23,8 @@ def grid_coordinates(ct: CTVolume, patch_to_ras: np.ndarray, shape: tuple[int, i
 def sample_hu(ct: CTVolume, coordinates_ijk: np.ndarray) -> np.ndarray:
     """Trilinear HU (float32, shape ...) at continuous i, j, k (..., 3); beyond the scan the border's value.
 
+    Padding (-2048, -32768 ...) counts as air, so that it does not darken the tissue it borders on.
+
     Raises:
         InputError: voxels that are not numbers among those needed.
     """
@@ -33,5 +36,6 @@ def sample_hu(ct: CTVolume, coordinates_ijk: np.ndarray) -> np.ndarray:
         raise InputError(
             f"'{ct.name}' holds values that are not numbers within the patch. Repair or reload the CT; nothing is guessed for them."
         )
+    np.maximum(box, PADDING_READ_AS_HU, out=box)
     kji = np.moveaxis(clamped - low, -1, 0)[::-1]
     return ndimage.map_coordinates(box, kji, order=1, mode="nearest", output=np.float32)

@@ -1,4 +1,4 @@
-"""A trained CLIP-Lung in one safetensors file: weights, text bank, patch size, calibration and provenance. Nothing is pickled."""
+"""A trained CLIP-Lung in one safetensors file: weights, text bank, patch size, calibrations and provenance. Nothing is pickled."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from CLIPLungLib.atomic_write import atomic_write
-from CLIPLungLib.calibration.measurement import MeasurementCalibration
-from CLIPLungLib.calibration.ordinal import Calibration
-from CLIPLungLib.calibration.out_of_distribution import OutOfDistributionDetector
-from CLIPLungLib.calibration.sphericity import SphericityCalibration
+from CLIPLungLib.calibration.calibrations import Calibrations
+from CLIPLungLib.calibration.out_of_distribution import FeatureSpace
 from CLIPLungLib.errors import CheckpointError
 from CLIPLungLib.image.patch import PatchSpec
-from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES
+from CLIPLungLib.inference.checkpoint_schema import HEADER_SCHEMA, check
+from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES, LEVEL_COUNT
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from CLIPLungLib.model.network import CLIPLungNetwork
 
-FORMAT, FORMAT_VERSION, HEADER = "CLIPLung checkpoint", 2, "cliplung"
+FORMAT, FORMAT_VERSION, HEADER = "CLIPLung checkpoint", 3, "cliplung"
 DEFAULT_CHECKPOINT = Path(__file__).parents[1] / "weights" / "cliplung.safetensors"
 # Far above any sensible model, far below what would fill a computer's memory.
 LARGEST_FILE_BYTES = 1 << 30
 LARGEST_PATCH_VOXELS = 1 << 24
+MOST_TENSORS = 5000
+LARGEST_WHITENING = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +36,13 @@ class Checkpoint:
 
     Attributes:
         network: in evaluation mode, on the CPU.
-        class_text: (K, D) unit vectors, in the order of attributes.CLASSES.
+        class_text: (K, D) unit vectors, in the order of vocabulary.CLASSES.
         level_text: (M, D) unit vectors, levels of all attributes one after the other.
         text_scale: 1 / tau of the comparison with texts.
         patch: what the network sees.
-        calibration: from the malignancy score to probabilities.
-        class_set_threshold: of conformal.class_set.
-        diameter_calibration, volume_calibration: from the outline's size to the readers'.
-        sphericity: from texts and outline to the readers'; None for a network that draws no outline.
-        familiarity: what the nodules of the training look like; None for a network that draws no outline.
+        draws_outline: whether the network has learned to outline the nodule.
+        feature_space: of the nodules it has learned from; None for a network that draws no outline.
+        calibrations: None for a network of a cross-validation that is not finished.
         provenance: training data, folds, text encoder, figures, citation ... (plain text and numbers).
         sha256: of the file; empty before it is saved.
     """
@@ -53,12 +52,9 @@ class Checkpoint:
     level_text: Tensor
     text_scale: float
     patch: PatchSpec
-    calibration: Calibration
-    class_set_threshold: float
-    diameter_calibration: MeasurementCalibration
-    volume_calibration: MeasurementCalibration
-    sphericity: SphericityCalibration | None
-    familiarity: OutOfDistributionDetector | None
+    draws_outline: bool
+    feature_space: FeatureSpace | None
+    calibrations: Calibrations | None
     provenance: dict[str, Any]
     sha256: str = ""
 
@@ -67,35 +63,31 @@ class Checkpoint:
         """(C,) what a cell of the average nodule of the training holds, for Grad-CAM; None where no nodules are known."""
         import torch
 
-        if self.familiarity is None:
+        if self.feature_space is None:
             return None
         # The pooled feature begins with the means over the cells; the maxima follow.
-        return torch.from_numpy(self.familiarity.space.mean[: self.network.encoder.channels])
+        return torch.from_numpy(self.feature_space.mean[: self.network.encoder.channels])
 
 
 def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
-    """Write the file at once: a reader never sees half of it."""
+    """Write the file atomically: a reader never sees half of it."""
     import torch
     from safetensors.torch import save_file
 
     tensors = {f"network.{key}": value.contiguous() for key, value in checkpoint.network.state_dict().items()}
     tensors |= {"text.classes": checkpoint.class_text.contiguous(), "text.levels": checkpoint.level_text.contiguous()}
-    if checkpoint.familiarity:
-        arrays = checkpoint.familiarity.arrays()
-        tensors |= {f"familiarity.{name}": torch.from_numpy(values).contiguous() for name, values in arrays.items()}
+    if checkpoint.feature_space is not None:
+        for name in ("mean", "whitening"):
+            tensors[f"feature_space.{name}"] = torch.from_numpy(getattr(checkpoint.feature_space, name)).contiguous()
     header = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
+        "vocabulary": _vocabulary(),
         "network": asdict(checkpoint.network.config),
         "patch": asdict(checkpoint.patch),
         "text_scale": checkpoint.text_scale,
-        "calibration": checkpoint.calibration.to_dict(),
-        "class_set_threshold": checkpoint.class_set_threshold,
-        "diameter_calibration": checkpoint.diameter_calibration.to_dict(),
-        "volume_calibration": checkpoint.volume_calibration.to_dict(),
-        "sphericity": checkpoint.sphericity.to_dict() if checkpoint.sphericity else None,
-        "familiarity": checkpoint.familiarity.to_dict() if checkpoint.familiarity else None,
-        "vocabulary": _vocabulary(),
+        "draws_outline": checkpoint.draws_outline,
+        "calibrations": checkpoint.calibrations.to_dict() if checkpoint.calibrations else None,
         "provenance": checkpoint.provenance,
     }
     with atomic_write(file) as temporary:
@@ -109,26 +101,24 @@ def load_checkpoint(file: Path | None = None) -> Checkpoint:
         CheckpointError: the file is missing, damaged, hostile, of another version, or not CLIPLung's.
     """
     path = Path(file) if file is not None else DEFAULT_CHECKPOINT
-    header, tensors = _read(path)
-    _check_header(path, header)
     try:
-        network = _build_network(header, tensors)
+        header, tensors = _read(path)
+        network, calibrations = _build_network(header, tensors), header["calibrations"]
         return Checkpoint(
             network=network,
             class_text=tensors["text.classes"],
             level_text=tensors["text.levels"],
             text_scale=float(header["text_scale"]),
-            patch=PatchSpec(**{name: tuple(value) for name, value in header["patch"].items()}),
-            calibration=Calibration(header["calibration"]["slope"], tuple(header["calibration"]["offsets"])),
-            class_set_threshold=float(header["class_set_threshold"]),
-            diameter_calibration=MeasurementCalibration(**header["diameter_calibration"]),
-            volume_calibration=MeasurementCalibration(**header["volume_calibration"]),
-            sphericity=SphericityCalibration(**header["sphericity"]) if header["sphericity"] else None,
-            familiarity=_build_familiarity(header, tensors),
+            patch=_patch_spec(header),
+            draws_outline=header["draws_outline"],
+            feature_space=_build_feature_space(tensors, 2 * network.encoder.channels),
+            calibrations=Calibrations.from_dict(calibrations) if calibrations is not None else None,
             provenance=header["provenance"],
             sha256=_sha256(path),
         )
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        if isinstance(error, CheckpointError):
+            raise
         raise CheckpointError(
             f"Weights file {path}: its parts do not fit together ({_first_line(error)}).{_REMEDY}"
         ) from error
@@ -138,6 +128,7 @@ _REMEDY = " Use the weights installed with CLIPLung or ones written by 'cliplung
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The checked header, and the tensors whose names and sizes it asks for."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -147,69 +138,88 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as stored:
             header = json.loads((stored.metadata() or {}).get(HEADER, "null"))
-            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, ValueError) as error:
+            names = list(stored.keys())
+            _check_header(path, header, len(names))
+            tensors = {name: stored.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CheckpointError(
             f"Weights file {path} cannot be read: it is truncated or not a safetensors file ({_first_line(error)}).{_REMEDY}"
         ) from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is a safetensors file, but not a CLIPLung checkpoint.{_REMEDY}")
     return header, tensors
 
 
-def _check_header(path: Path, header: dict[str, Any]) -> None:
+def _check_header(path: Path, header: Any, tensors: int) -> None:
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is a safetensors file, but not a CLIPLung checkpoint.{_REMEDY}")
     if header.get("version") != FORMAT_VERSION:
         raise CheckpointError(
-            f"Weights file {path} has format version {header.get('version')}; this CLIPLung reads version {FORMAT_VERSION}. "
+            f"Weights file {path} has format version {str(header.get('version'))[:20]}; this CLIPLung reads version {FORMAT_VERSION}. "
             "Update CLIPLung or use its own weights."
         )
     if header.get("vocabulary") != _vocabulary():
         raise CheckpointError(
             f"Weights file {path} was trained with another vocabulary of classes or attributes.{_REMEDY}"
         )
+    if tensors > MOST_TENSORS:
+        raise CheckpointError(f"Weights file {path} holds {tensors} tensors and no CLIPLung network.{_REMEDY}")
+    check({name: header[name] for name in header if name not in ("format", "version", "vocabulary")}, HEADER_SCHEMA)
+
+
+def _patch_spec(header: dict[str, Any]) -> PatchSpec:
+    return PatchSpec(**{name: tuple(value) for name, value in header["patch"].items()})
 
 
 def _build_network(header: dict[str, Any], tensors: dict[str, Tensor]) -> CLIPLungNetwork:
-    import torch
-
     from CLIPLungLib.model.network import CLIPLungNetwork, NetworkConfig
 
     config = NetworkConfig.from_dict(header["network"])
     planes, rows, columns = header["patch"]["shape"]
-    if (planes, rows, columns) != (
-        config.planes,
-        config.pixels,
-        config.pixels,
-    ) or planes * rows * columns > LARGEST_PATCH_VOXELS:
-        raise ValueError(
-            f"patch of {planes}x{rows}x{columns} voxels for a network of {config.planes}x{config.pixels}x{config.pixels}"
-        )
-    expected_text = {"text.classes": (len(CLASSES), config.text_dim), "text.levels": (_level_count(), config.text_dim)}
-    for name, shape in expected_text.items():
-        if tuple(tensors[name].shape) != shape:
-            raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, expected {shape}")
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise ValueError(f"{name} holds values that are not numbers")
+    seen = (config.planes, config.pixels, config.pixels)
+    if (planes, rows, columns) != seen or planes * rows * columns > LARGEST_PATCH_VOXELS:
+        raise ValueError(f"patch of {planes}x{rows}x{columns} voxels for a network of {'x'.join(map(str, seen))}")
     network = CLIPLungNetwork(config)
-    network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
+    wanted = {f"network.{name}": value for name, value in network.state_dict().items()}
+    _check_tensors(tensors, wanted, config.text_dim)
+    network.load_state_dict({name.removeprefix("network."): tensors[name] for name in wanted})
     return network.eval().requires_grad_(False)
 
 
-def _build_familiarity(header: dict[str, Any], tensors: dict[str, Tensor]) -> OutOfDistributionDetector | None:
-    if header["familiarity"] is None:
+def _check_tensors(tensors: dict[str, Tensor], wanted: dict[str, Tensor], text_dim: int) -> None:
+    """Names, shapes, types and values of everything but the feature space."""
+    import torch
+
+    shapes = {name: (tuple(value.shape), value.dtype) for name, value in wanted.items()}
+    shapes |= {
+        "text.classes": ((len(CLASSES), text_dim), torch.float32),
+        "text.levels": ((LEVEL_COUNT, text_dim), torch.float32),
+    }
+    strange = {name for name in tensors if not name.startswith("feature_space.")} ^ shapes.keys()
+    if strange:
+        raise ValueError(f"missing or unknown tensors: {', '.join(sorted(strange)[:3])}")
+    for name, (shape, dtype) in shapes.items():
+        found = tensors[name]
+        if (tuple(found.shape), found.dtype) != (shape, dtype):
+            raise ValueError(f"{name} is {found.dtype} {tuple(found.shape)}, expected {dtype} {shape}")
+        if not torch.isfinite(found).all():
+            raise ValueError(f"{name} holds values that are not numbers")
+
+
+def _build_feature_space(tensors: dict[str, Tensor], width: int) -> FeatureSpace | None:
+    parts = {name.removeprefix("feature_space."): t for name, t in tensors.items() if name.startswith("feature_space.")}
+    if not parts:
         return None
-    prefix = "familiarity."
-    arrays = {name.removeprefix(prefix): t.numpy() for name, t in tensors.items() if name.startswith(prefix)}
-    return OutOfDistributionDetector.from_dict(header["familiarity"], arrays)
+    if parts.keys() != {"mean", "whitening"}:
+        raise ValueError(f"the feature space has the tensors {sorted(parts)[:3]}")
+    mean, whitening = (parts[name].numpy() for name in ("mean", "whitening"))
+    if mean.shape != (width,) or whitening.ndim != 2 or whitening.shape[1] > LARGEST_WHITENING:
+        raise ValueError(f"the feature space of {mean.shape} and {whitening.shape} does not fit a feature of {width}")
+    if mean.dtype != "float32" or whitening.dtype != "float32":
+        raise ValueError("the feature space must be float32")
+    return FeatureSpace(mean, whitening)
 
 
 def _vocabulary() -> dict[str, Any]:
     return {"classes": list(CLASSES), "attributes": {a.name: list(a.levels) for a in ATTRIBUTES}}
-
-
-def _level_count() -> int:
-    return sum(len(attribute.levels) for attribute in ATTRIBUTES)
 
 
 def _sha256(path: Path) -> str:
@@ -217,4 +227,6 @@ def _sha256(path: Path) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

@@ -29,6 +29,7 @@ CSV_COLUMNS = (
     "volume_mm3",
     "class_set",
     "warnings",
+    "notes",
 )
 
 
@@ -161,6 +162,7 @@ class NoduleResult:
         }
         row |= {f"p_{name}": _number(p) for name, p in zip(CLASSES, self.class_probabilities, strict=True)}
         row["class_set"], row["warnings"] = " ".join(self.class_set), " ".join(self.warnings)
+        row["notes"] = self.image.get("note", "")
         if self.measurement:
             low, high = self.measurement.diameter_interval_mm
             row |= {"diameter_low_mm": _number(low), "diameter_high_mm": _number(high)}

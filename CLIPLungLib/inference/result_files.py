@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +20,67 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 ROUNDING_TOLERANCE = 1e-5
 
 
+REMEDIES = {
+    errno.ENOSPC: "Free some space on the disk, or choose another folder.",
+    errno.EDQUOT: "Free some of your space on the disk, or choose another folder.",
+    errno.EROFS: "Choose a folder on a disk that can be written.",
+    errno.EACCES: "Choose a folder you may write to.",
+    errno.EPERM: "Choose a folder you may write to.",
+    errno.EEXIST: "A file has the name of the folder: choose another folder.",
+    errno.ENOTDIR: "A part of the path is a file: choose another folder.",
+    errno.EISDIR: "A folder has the name of the file: choose another name.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+}
+
+
+def cannot_write(path: Path, error: OSError) -> InputError:
+    """What to tell a user when writing failed: the file, the reason and the remedy."""
+    remedy = REMEDIES.get(error.errno or 0, "Check the disk, or choose another folder.")
+    return InputError(f"'{path}' cannot be written ({error.strerror or error}). {remedy}")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary path that becomes `path` at the end (see `atomic_write`); nothing half-written stays.
+
+    Raises:
+        InputError: it cannot be written, with the reason.
+    """
+    try:
+        with atomic_write(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def require_finite(result: NoduleResult) -> None:
+    """Refuse a result with numbers no reader could use.
+
+    Raises:
+        InputError: a number is NaN or infinite.
+    """
+    numbers = [*result.point_ras, result.malignancy_probability, result.diameter_mm, *result.class_probabilities]
+    for attribute in result.attributes:
+        numbers += [attribute.level, attribute.similarity, *attribute.level_probabilities]
+    if result.measurement is not None:
+        size = result.measurement
+        numbers += [size.diameter_mm, *size.diameter_interval_mm, size.volume_mm3, *size.volume_interval_mm3]
+    if not np.isfinite(numbers).all():
+        raise InputError(
+            f"The result at {result.point_ras} RAS mm cannot be used: it holds a number that is NaN or infinite. "
+            "Check the CT around the point for damaged voxels and classify again."
+        )
+
+
 def write_json(result: NoduleResult, path: Path) -> None:
     """Write the numbers of a result as JSON.
 
     Raises:
-        InputError: a number is NaN or infinite; JSON has no such numbers and no reader could use them.
-        OSError: the folder cannot be written.
+        InputError: a number is NaN or infinite (JSON has no such numbers), or the file cannot be written.
     """
-    try:
-        text = result.to_json()
-    except ValueError as error:
-        raise InputError(
-            f"The result at {result.point_ras} RAS mm is not written to '{path}': it holds a number that is NaN or infinite. "
-            "Check the CT around the point for damaged voxels and classify again."
-        ) from error
-    with atomic_write(path) as temporary:
+    require_finite(result)
+    text = result.to_json()
+    with writing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -37,9 +88,7 @@ def write_heatmap(result: NoduleResult, path: Path) -> None:
     """Write the heat map as an NRRD volume: float32, 0..1, in patient space (LPS, as the format's readers expect).
 
     Raises:
-        InputError: the heat map is not a finite 3-D array within 0..1, or the name does not end in .nrrd.
-        OSError: the folder cannot be made.
-        RuntimeError: SimpleITK cannot write there.
+        InputError: the heat map is not a finite 3-D array within 0..1, the name does not end in .nrrd, or the file cannot be written.
     """
     if Path(path).suffix.lower() != ".nrrd":
         raise InputError(f"'{path}' is no name for a heat map: it is stored as NRRD. Choose a name that ends in .nrrd.")
@@ -50,8 +99,7 @@ def write_ct(ct: CTVolume, path: Path) -> None:
     """Write a CT as an NRRD volume in patient space.
 
     Raises:
-        OSError: the folder cannot be made.
-        RuntimeError: SimpleITK cannot write there.
+        InputError: the file cannot be written.
     """
     _write_volume(ct.hu, ct.ijk_to_ras, path)
 
@@ -65,8 +113,14 @@ def _write_volume(voxels: np.ndarray, ijk_to_ras: np.ndarray, path: Path) -> Non
     image.SetOrigin(matrix_lps[:3, 3].tolist())
     image.SetSpacing(spacing_mm.tolist())
     image.SetDirection((matrix_lps[:3, :3] / spacing_mm).ravel().tolist())
-    with atomic_write(path) as temporary:
-        sitk.WriteImage(image, str(temporary), useCompression=True)
+    with writing(path) as temporary:
+        try:
+            sitk.WriteImage(image, str(temporary), useCompression=True)
+            # On a full disk the writer can lose the end of the file and not notice.
+            _, _, packed = temporary.read_bytes().partition(b"\n\n")
+            gzip.decompress(packed)
+        except (RuntimeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise OSError(errno.ENOSPC, "the file did not arrive whole") from error
 
 
 def checked_heatmap(result: NoduleResult) -> np.ndarray:

@@ -1,43 +1,52 @@
 """From LIDC images to patches for training: one file with every existing plane of every nodule, wider than the network sees.
 
-The margin is for training's shifts and turns. Each image of a nodule becomes a *view*: a stack of planes with the readers' outline.
+Each image of a nodule becomes a training patch: a stack of planes with the readers' outline. The margin is for training's shifts
+and turns.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+import logging
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
+from CLIPLungLib.atomic_write import atomic_write
+from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import PatchSpec
 from CLIPLungLib.image.read import read_ct
 from CLIPLungLib.image.resample import grid_coordinates, sample_hu
-from CLIPLungLib.lidc.nodule_table import IMAGE_KINDS, LidcNodule, read_nodules
+from CLIPLungLib.lidc.nodule_images import PATCH_KINDS, SLICES_NAME, NoduleImage, nodule_images, read_slices
+from CLIPLungLib.lidc.nodule_table import TABLE_NAME, LidcNodule, read_nodules
 
+logger = logging.getLogger(__name__)
 MARGIN_PIXELS = 8
-PATCH_KINDS = ("volume", "slice", "cube", "crop", "background")
 # Planes this far beyond the nodule's ends show none of it.
 EMPTY_BEYOND_MM = 3.0
-# Points without a nodule, taken from every cube and crop: how many, how far from the nodule's rim, and how much of the scan around them.
-BACKGROUND_POINTS, BACKGROUND_BEYOND_MM, BACKGROUND_HALF_MM = 6, 10.0, 8.0
+# How much of the scan around a background point is kept.
+BACKGROUND_HALF_MM = 8.0
+# What numpy raises for files that are damaged or no .npz file.
+_UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingPatches:
-    """All views of all nodules, planes one after the other.
+    """All training patches of all nodules: N patches, their P planes one after the other.
 
     Attributes:
-        hu: (P, H, W) int16 planes, MARGIN_PIXELS wider than the patch on every side.
-        outline: (P, H, W) uint8, 255 inside the readers' outline; nothing in views of kind "background".
+        hu: (P, H, W) int16 planes, MARGIN_PIXELS wider than the network's patch on every side.
+        outline: (P, H, W) uint8, 255 inside the readers' outline; nothing in patches of kind "background".
         height_mm: (P,) height of the plane above the click.
-        first_plane, plane_count: (V,) the planes of each view.
-        nodule: (V,) index into the table's rows.
-        kind: (V,) index into PATCH_KINDS.
-        is_outlined: (V,) bool, True where the outline is the readers' own (or truly empty), not a ball of their diameter.
+        first_plane, plane_count: (N,) the planes of each patch.
+        nodule: (N,) index into the table's rows.
+        kind: (N,) index into PATCH_KINDS.
+        is_outlined: (N,) bool, True where the outline is the readers' own (or truly empty), not a ball of their diameter.
     """
 
     hu: np.ndarray
@@ -50,95 +59,212 @@ class TrainingPatches:
     is_outlined: np.ndarray
 
     def save(self, file: Path) -> None:
-        """Write as an uncompressed .npz without pickled objects."""
-        np.savez(file, **vars(self))
+        """Write as an uncompressed .npz without pickled objects, at once: a reader never sees half of it."""
+        with atomic_write(file) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **vars(self))
 
     @classmethod
     def load(cls, file: Path) -> TrainingPatches:
-        """Read what `save` wrote."""
-        with np.load(file, allow_pickle=False) as arrays:
-            return cls(**{name: arrays[name] for name in cls.__dataclass_fields__})
+        """Read what `save` wrote.
 
-    def planes(self, view: int) -> slice:
-        """The planes of a view."""
-        return slice(int(self.first_plane[view]), int(self.first_plane[view] + self.plane_count[view]))
+        Raises:
+            InputError: the file is missing, damaged, or holds something else.
+        """
+        remedy = "Give the file that 'cliplung lidc prepare' wrote, or write it anew with that command."
+        try:
+            patches = cls(**_read_arrays(Path(file), tuple(cls.__dataclass_fields__)))
+            patches._require_consistent()
+        except FileNotFoundError as error:
+            raise InputError(f"There is no file of training patches {file}. {remedy}") from error
+        except _UNREADABLE as error:
+            raise InputError(f"{file} holds no training patches, or is damaged ({error}). {remedy}") from error
+        return patches
+
+    def planes(self, patch: int) -> slice:
+        """The planes of a patch."""
+        return slice(int(self.first_plane[patch]), int(self.first_plane[patch] + self.plane_count[patch]))
+
+    def slots(self, planes: np.ndarray, spec: PatchSpec) -> np.ndarray:
+        """Which plane of the network's patch each of these prepared planes is."""
+        step_mm, middle = spec.spacing_mm[0], (spec.shape[0] - 1) / 2
+        slots: np.ndarray = np.rint(self.height_mm[planes] / step_mm + middle).astype(np.int64)
+        return slots
+
+    def require_fit(self, nodules: Sequence[LidcNodule], spec: PatchSpec) -> None:
+        """Refuse a table or a patch size that these patches were not prepared from.
+
+        Raises:
+            InputError: they do not fit.
+        """
+        remedy = "Prepare them anew with this table and configuration: 'cliplung lidc prepare'."
+        if self.nodule.max() >= len(nodules):
+            raise InputError(
+                f"The training patches are of {self.nodule.max() + 1} nodules or more, the table holds {len(nodules)}. {remedy}"
+            )
+        slots = self.slots(np.arange(len(self.hu)), spec)
+        if self.hu.shape[1:] != _widened(spec).shape[1:] or slots.min() < 0 or slots.max() >= spec.shape[0]:
+            raise InputError(f"The training patches were not prepared for patches of {spec.shape} voxels. {remedy}")
+
+    def _require_consistent(self) -> None:
+        planes, patches = len(self.hu), len(self.nodule)
+        of_patch = (self.first_plane, self.plane_count, self.nodule, self.kind, self.is_outlined)
+        if (
+            self.hu.ndim != 3
+            or self.outline.shape != self.hu.shape
+            or self.hu.dtype != np.dtype(np.int16)
+            or self.outline.dtype != np.dtype(np.uint8)
+            or self.is_outlined.dtype != np.dtype(np.bool_)
+            or self.height_mm.shape != (planes,)
+            or not np.isfinite(self.height_mm).all()
+            or any(values.shape != (patches,) for values in of_patch)
+            or any(not np.issubdtype(values.dtype, np.integer) for values in of_patch[:4])
+        ):
+            raise ValueError("its arrays do not fit together")
+        if (
+            patches == 0
+            or self.plane_count.min() < 1
+            or self.first_plane.min() < 0
+            or (self.first_plane + self.plane_count).max() > planes
+            or self.nodule.min() < 0
+            or not np.isin(self.kind, np.arange(len(PATCH_KINDS))).all()
+        ):
+            raise ValueError("its indices lead nowhere")
+
+
+def _widened(spec: PatchSpec) -> PatchSpec:
+    planes, rows, columns = spec.shape
+    return replace(spec, shape=(planes, rows + 2 * MARGIN_PIXELS, columns + 2 * MARGIN_PIXELS))
+
+
+def _read_arrays(file: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    with np.load(file, allow_pickle=False) as arrays:
+        # A file of a single array is opened as that array.
+        if not isinstance(arrays, np.lib.npyio.NpzFile):
+            raise ValueError("a single array")
+        missing = [name for name in names if name not in arrays.files]
+        if missing:
+            raise ValueError(f"without {', '.join(missing)}")
+        return {name: arrays[name] for name in names}
+
+
+def one_patch_per_nodule(
+    patches: TrainingPatches, nodules: Sequence[LidcNodule], chosen: Sequence[int] | np.ndarray, fewest_readers: int
+) -> np.ndarray:
+    """Indices of patches: the volume of every chosen nodule with enough readers, or its slice where there is no volume.
+
+    Args:
+        chosen: indices into `nodules`.
+    """
+    enough = [int(index) for index in chosen if nodules[index].n_readers >= fewest_readers]
+    volume, slice_ = (
+        np.flatnonzero(np.isin(patches.nodule, enough) & (patches.kind == PATCH_KINDS.index(kind)))
+        for kind in ("volume", "slice")
+    )
+    return np.concatenate([volume, slice_[~np.isin(patches.nodule[slice_], patches.nodule[volume])]])
 
 
 def prepare_patches(
     folder: Path, spec: PatchSpec, progress: Callable[[int, int], None] | None = None
 ) -> TrainingPatches:
-    """Resample every image of every nodule in a LIDC folder on the grid the network will see."""
+    """Resample every image of every nodule in a LIDC folder on the grid the network will see.
+
+    Args:
+        folder: with the nodule table and the images it names; without SLICES_NAME, nodules have no slices.
+        spec: what the network will see.
+        progress: called as (nodules done, nodules in all).
+
+    Raises:
+        InputError: no table, an image that cannot be read, or no image at all.
+    """
+    folder = Path(folder)
     nodules = read_nodules(folder)
-    wide = replace(spec, shape=(spec.shape[0], *(n + 2 * MARGIN_PIXELS for n in spec.shape[1:])))
-    views = []
-    for index, patches_of_nodule in enumerate(_views(folder, nodules, wide)):
-        views += [(index, *view) for view in patches_of_nodule]
+    _require_slices(folder, nodules)
+    stacks: list[_Stack] = []
+    for stack in _stacks(folder, nodules, _widened(spec)):
+        stacks.append(stack)
         if progress:
-            progress(index + 1, len(nodules))
-    counts = np.array([len(height) for *_, height in views])
+            progress(stack.nodule, len(nodules))
+    if not stacks:
+        raise InputError(
+            f"{folder} holds no image of any nodule. Give the folder with the images that {TABLE_NAME} names."
+        )
+    if progress:
+        progress(len(nodules), len(nodules))
+    counts = np.array([len(stack.hu) for stack in stacks])
     return TrainingPatches(
-        hu=np.concatenate([hu for _, _, hu, _, _ in views]),
-        outline=np.concatenate([outline for _, _, _, outline, _ in views]),
-        height_mm=np.concatenate([height for *_, height in views]).astype(np.float32),
+        hu=np.concatenate([stack.hu for stack in stacks]),
+        outline=np.concatenate([stack.outline for stack in stacks]),
+        height_mm=np.concatenate([stack.height_mm for stack in stacks]).astype(np.float32),
         first_plane=np.concatenate([[0], np.cumsum(counts)[:-1]]),
         plane_count=counts,
-        nodule=np.array([view[0] for view in views]),
-        kind=np.array([PATCH_KINDS.index(view[1]) for view in views]),
-        is_outlined=np.array([view[1] == "background" or _has_outline(nodules[view[0]], view[1]) for view in views]),
+        nodule=np.array([stack.nodule for stack in stacks]),
+        kind=np.array([PATCH_KINDS.index(stack.kind) for stack in stacks]),
+        is_outlined=np.array([stack.is_outlined for stack in stacks]),
     )
 
 
-View = tuple[str, np.ndarray, np.ndarray, np.ndarray]
+@dataclass(frozen=True, eq=False)
+class _Stack:
+    """One training patch before it is joined with the others; attributes as those of TrainingPatches."""
+
+    nodule: int
+    kind: str
+    hu: np.ndarray
+    outline: np.ndarray
+    height_mm: np.ndarray
+    is_outlined: bool
 
 
-def _views(folder: Path, nodules: list[LidcNodule], spec: PatchSpec) -> Iterator[list[View]]:
-    with np.load(folder / "slices.npz", allow_pickle=False) as arrays:
-        slices = arrays["hu"]
-    for nodule in nodules:
-        outline = outline_volume(folder, nodule)
-        views = []
-        for kind in (kind for kind in IMAGE_KINDS if kind in nodule.images):
-            ct = read_ct(folder / nodule.images[kind])
-            # Cubes and crops have the click as the origin of their own frame.
-            click_ras = np.asarray(nodule.point_ras) if kind == "volume" else np.zeros(3)
-            views.append(_view(kind, ct, click_ras, nodule, outline, spec))
-            if kind != "volume":
-                views += [_background_view(ct, point, spec) for point in background_points(ct, nodule)]
-        if nodule.slice_index is not None:
-            ct = _slice_volume(slices[nodule.slice_index], nodule.slice_pixel_mm)
-            views.append(_view("slice", ct, np.zeros(3), nodule, None, spec))
-        yield views
+def _require_slices(folder: Path, nodules: Sequence[LidcNodule]) -> None:
+    """Slices may be missing, but not be those of another table."""
+    file = folder / SLICES_NAME
+    indices = [nodule.slice_index for nodule in nodules if nodule.slice_index is not None]
+    try:
+        slices = read_slices(folder)
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{file} cannot be read ({error}). Copy it anew, or remove it to do without slices."
+        ) from error
+    if slices is None:
+        if indices:
+            logger.warning("%s is not there: %d nodules go without their slice", file, len(indices))
+    elif slices.ndim != 3 or max(indices, default=-1) >= len(slices):
+        raise InputError(
+            f"{file} holds an array of shape {slices.shape}, but {TABLE_NAME} names slice {max(indices, default=0)}. "
+            "Give the slices that belong to this table, or remove them to do without."
+        )
 
 
-def background_points(ct: CTVolume, nodule: LidcNodule) -> np.ndarray:
-    """(N, 3) RAS mm: random points of a cube or crop, well beyond the nodule at its origin; the same in every run."""
-    rng = np.random.default_rng([int(digits) for digits in re.findall(r"\d+", nodule.nodule_id)])
-    low, high = ct.bounds_ras()
-    candidates = rng.uniform(low * 0.75, high * 0.75, (200, 3))
-    beyond = np.linalg.norm(candidates, axis=1) > nodule.diameter_mm / 2 + BACKGROUND_BEYOND_MM
-    return candidates[beyond][:BACKGROUND_POINTS]
+def _stacks(folder: Path, nodules: Sequence[LidcNodule], spec: PatchSpec) -> Iterator[_Stack]:
+    """One stack for each image of a nodule, and those of background around it; nodule after nodule."""
+    images = nodule_images(folder, nodules, range(len(nodules)))
+    for index, own in groupby(images, key=lambda image: image.nodule):
+        outline = outline_volume(folder, nodules[index])
+        for image in own:
+            stack = _stack(image, nodules[index], outline, spec)
+            if len(stack.hu):
+                yield stack
+            elif stack.kind != "background":
+                raise InputError(
+                    f"The {image.kind} of nodule {nodules[index].nodule_id} does not hold the click on it."
+                )
 
 
-def _background_view(ct: CTVolume, point_ras: np.ndarray, spec: PatchSpec) -> View:
-    kind, hu, outline, height_mm = _view("background", ct, point_ras, None, None, spec)
-    near = np.abs(height_mm) <= BACKGROUND_HALF_MM
-    return kind, hu[near], outline[near], height_mm[near]
-
-
-def _view(
-    kind: str,
-    ct: CTVolume,
-    click_ras: np.ndarray,
-    nodule: LidcNodule | None,
-    outline: CTVolume | None,
-    spec: PatchSpec,
-) -> View:
-    matrix = spec.grid_to_ras(click_ras)
-    height_mm = matrix[2, 3] + matrix[2, 2] * np.arange(spec.shape[0]) - click_ras[2]
-    exists = ct.contains_ijk(ct.to_ijk(click_ras + height_mm[:, None] * [0.0, 0.0, 1.0]))
-    hu = sample_hu(ct, grid_coordinates(ct, matrix, spec.shape)[exists])
-    inside = np.zeros(hu.shape, np.uint8) if nodule is None else _outline(nodule, outline, spec)[exists]
-    return kind, np.clip(np.rint(hu), -32000, 32000).astype(np.int16), inside, height_mm[exists]
+def _stack(image: NoduleImage, nodule: LidcNodule, outline: CTVolume | None, spec: PatchSpec) -> _Stack:
+    """The planes of the patch around a click that exist in the image; of background only those near it."""
+    matrix = spec.grid_to_ras(image.point_ras)
+    height_mm = matrix[2, 3] + matrix[2, 2] * np.arange(spec.shape[0]) - image.point_ras[2]
+    chosen = image.ct.contains_ijk(image.ct.to_ijk(image.point_ras + height_mm[:, None] * [0.0, 0.0, 1.0]))
+    if image.kind == "background":
+        chosen = chosen & (np.abs(height_mm) <= BACKGROUND_HALF_MM)
+        inside, is_outlined = np.zeros(spec.shape, np.uint8), True
+    else:
+        # A slice's height within the outlined volume is not recorded, so a ball stands for its outline.
+        own = None if image.kind == "slice" else outline
+        inside, is_outlined = _outline(nodule, own, spec), own is not None
+    hu = sample_hu(image.ct, grid_coordinates(image.ct, matrix, spec.shape)[chosen])
+    grey = np.clip(np.rint(hu), -32000, 32000).astype(np.int16)
+    return _Stack(image.nodule, image.kind, grey, inside[chosen], height_mm[chosen], is_outlined)
 
 
 def _outline(nodule: LidcNodule, outline: CTVolume | None, spec: PatchSpec) -> np.ndarray:
@@ -153,21 +279,9 @@ def _outline(nodule: LidcNodule, outline: CTVolume | None, spec: PatchSpec) -> n
     return np.where(distance_mm <= nodule.diameter_mm / 2, 255, 0).astype(np.uint8)
 
 
-def _has_outline(nodule: LidcNodule, kind: str) -> bool:
-    # A slice's height within the outlined volume is not recorded.
-    return kind != "slice" and "mask" in nodule.images and nodule.point_ras is not None
-
-
 def outline_volume(folder: Path, nodule: LidcNodule) -> CTVolume | None:
     """The readers' outline as a volume of 0 and 1; None where there is none at hand."""
     if "mask" not in nodule.images or nodule.point_ras is None:
         return None
     mask = read_ct(folder / nodule.images["mask"])
     return CTVolume((mask.hu > 0).astype(np.uint8), mask.ijk_to_ras, mask.name)
-
-
-def _slice_volume(hu: np.ndarray, pixel_mm: float) -> CTVolume:
-    """A single axial slice (rows to the back, columns to the left) centred on the origin, as a volume of one plane."""
-    matrix = np.diag([-pixel_mm, -pixel_mm, 1.0, 1.0])
-    matrix[:2, 3] = pixel_mm * (np.array(hu.shape[::-1]) - 1) / 2
-    return CTVolume(hu[None], matrix, "slice")

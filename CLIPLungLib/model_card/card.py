@@ -1,4 +1,4 @@
-"""The model card as one Markdown file with its plots beside it, generated from the out-of-fold answers."""
+"""The model card as one Markdown file with its plots beside it, generated from the out-of-fold predictions."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from matplotlib.figure import Figure
 
 from CLIPLungLib.atomic_write import atomic_write
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.evaluation.metrics import auc
+from CLIPLungLib.evaluation import metrics
+from CLIPLungLib.inference.statements import require_calibrations
 from CLIPLungLib.model_card import prose
 from CLIPLungLib.model_card.diameter_plot import diameter_figure
 from CLIPLungLib.model_card.gallery import Case, case_facts, write_gallery
-from CLIPLungLib.model_card.interval_plots import Row, attributes_figure, reality_figure
+from CLIPLungLib.model_card.interval_plots import Row, attributes_figure, robustness_figure
 from CLIPLungLib.model_card.plot_style import save_figure
 from CLIPLungLib.model_card.rating_plot import rating_figure
 from CLIPLungLib.model_card.reliability_plot import reliability_figure
-from CLIPLungLib.model_card.robustness_table import condition_rows, condition_table
+from CLIPLungLib.model_card.robustness_table import robustness_rows, robustness_table
 from CLIPLungLib.model_card.roc_plot import roc_figure
 from CLIPLungLib.version import __version__
 from CLIPLungLib.vocabulary import EVENT_ABOVE
@@ -32,19 +33,18 @@ if TYPE_CHECKING:
 CARD_NAME, PLOTS_FOLDER, GALLERY_FOLDER = "model_card.md", "model_card", "gallery"
 PICTURE_PIXELS = 600
 COMMANDS = (
-    "cliplung lidc prepare LIDC --output views.npz",
-    "cliplung train --lidc LIDC --views views.npz --output runs/shipped",
-    "cliplung crossvalidate --config CLIPLungLib/training/configs/VARIANT.json --lidc LIDC --views views.npz --output runs/VARIANT",
-    "cliplung evaluate --lidc LIDC --views views.npz --runs runs --output results.json",
-    "cliplung reality --lidc LIDC --views views.npz --runs runs --output reality.json",
-    "cliplung heatmaps --lidc LIDC --views views.npz --runs runs --output heatmaps.json",
-    "cliplung card --lidc LIDC --views views.npz --runs runs --results results.json --reality reality.json --heatmaps heatmaps.json --output card",
+    "cliplung lidc prepare LIDC --output patches.npz",
+    "cliplung train --lidc LIDC --patches patches.npz --output runs/shipped",
+    "cliplung evaluate --lidc LIDC --runs runs --output results.json",
+    "cliplung robustness --lidc LIDC --run runs/shipped --output robustness.json",
+    "cliplung saliency --lidc LIDC --run runs/shipped --output saliency.json",
+    "cliplung model-card --lidc LIDC --runs runs --results results.json --robustness robustness.json --saliency saliency.json --output card",
 )
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """Out-of-fold answers of the model for N nodules, each once.
+class CardPredictions:
+    """Out-of-fold predictions for N nodules, each once.
 
     Attributes:
         rating: (N,) readers' mean malignancy.
@@ -68,44 +68,45 @@ class Answers:
         lengths = {name: len(values) for name, values in vars(self).items() if isinstance(values, np.ndarray)}
         if len(set(lengths.values())) != 1 or 0 in lengths.values():
             raise InputError(
-                f"The card's answers must be of the same nodules, one at least; got {lengths}. Give one value per nodule."
+                f"The card's predictions must be of the same nodules, one at least; got {lengths}. Give one value per nodule."
             )
 
 
 def checkpoint_facts(checkpoint: Checkpoint) -> dict[str, str]:
     """What the card's table says of the weights."""
-    patch, calibration = checkpoint.patch, checkpoint.calibration
+    patch, fitted = checkpoint.patch, require_calibrations(checkpoint).probability
+    calibration = f"slope {fitted.slope:.3f}, offsets " + ", ".join(f"{offset:.3f}" for offset in fitted.offsets)
     facts = {
         "weights": f"`{checkpoint.sha256}` (SHA-256)",
         "patch": f"{_times(patch.shape)} voxels of {_times(patch.spacing_mm)} mm (planes, rows, columns)",
         "window": f"{patch.window_hu[0]:g} to {patch.window_hu[1]:g} HU",
-        "calibration": f"slope {calibration.slope:.3f}, offsets " + ", ".join(f"{o:.3f}" for o in calibration.offsets),
+        "calibration": calibration,
     }
     plain = {key: value for key, value in checkpoint.provenance.items() if isinstance(value, str | int | float)}
     return facts | {key.replace("_", " "): str(value) for key, value in plain.items()}
 
 
 def write_card(
-    results: Mapping[str, Any],
+    rule: str,
     facts: Mapping[str, str],
-    answers: Answers,
+    predictions: CardPredictions,
     tables: Mapping[str, str],
     output: Path,
     attributes: Sequence[Row] = (),
-    reality: Mapping[str, Mapping[str, Any]] | None = None,
+    robustness: Mapping[str, Mapping[str, Any]] | None = None,
     cases: Sequence[Case] | None = None,
     commands: Sequence[str] = COMMANDS,
 ) -> Path:
     """Write `model_card.md`, its plots in `model_card/`, and the gallery in `gallery/` when there are cases.
 
     Args:
-        results: "rule" and "folds" of the results file, shown with the protocol.
+        rule: how the figures came about, shown with the protocol.
         facts: of the checkpoint, name -> text.
-        answers: what the plots are drawn from.
+        predictions: what the plots are drawn from.
         tables: heading -> Markdown table of figures, in order.
         output: folder, made when missing.
         attributes: rows of the attribute plot.
-        reality: condition -> figures of `training.reality.compare_pairs`.
+        robustness: condition -> figures of `training.robustness.compare_pairs`.
         cases: for the gallery. They show patients' scans: keep such a folder out of the project.
         commands: that lead from LIDC-IDRI to this card.
 
@@ -114,44 +115,44 @@ def write_card(
     """
     output = Path(output)
     file = output / CARD_NAME
-    parts = [prose.HEAD, _facts_table(facts), prose.USE, prose.DATA, _protocol(results)]
+    parts = [prose.HEAD, _facts_table(facts), prose.USE, prose.DATA, _protocol(rule)]
     parts += ["## Figures", *(f"### {heading}\n\n{table}" for heading, table in tables.items()), "## Plots"]
-    for name, figure, caption in _figures(answers, attributes):
+    for name, figure, caption in _figures(predictions, attributes):
         parts.append(_picture(output, name, figure, caption))
-    if reality:
-        parts.append(_reality(output, reality))
+    if robustness:
+        parts.append(_robustness(output, robustness))
     parts += [_gallery(output, cases), prose.LIMITS, _reproduce(commands)]
     with atomic_write(file) as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return file
 
 
-def _figures(answers: Answers, attributes: Sequence[Row]) -> Iterator[tuple[str, Figure, str]]:
-    """File name, figure and caption of every plot of the out-of-fold answers."""
-    suspicious = answers.rating > EVENT_ABOVE
-    decided = answers.rating != EVENT_ABOVE
+def _figures(predictions: CardPredictions, attributes: Sequence[Row]) -> Iterator[tuple[str, Figure, str]]:
+    """File name, figure and caption of every plot of the out-of-fold predictions."""
+    suspicious = predictions.rating > EVENT_ABOVE
+    decided = predictions.rating != EVENT_ABOVE
     yield (
         "reliability",
-        reliability_figure(suspicious, answers.probability, answers.size_probability),
-        f"Reliability over {len(answers.rating)} nodules: the share with a mean rating above 3, with 95 % intervals, against the probability "
+        reliability_figure(suspicious, predictions.probability, predictions.size_probability),
+        f"Reliability over {len(predictions.rating)} nodules: the share with a mean rating above 3, with 95 % intervals, against the probability "
         "given; below, how many nodules each bin holds.",
     )
     yield (
         "roc",
         roc_figure(
             suspicious[decided],
-            answers.score[decided],
-            answers.probability[decided],
-            answers.size_mm[decided],
-            answers.auc_intervals,
+            predictions.score[decided],
+            predictions.probability[decided],
+            predictions.size_mm[decided],
+            predictions.auc_intervals,
         ),
         "ROC of the model, before calibration, and of the readers' diameter. Rings mark probabilities, which are examples and no advice. "
         "In the order of the probabilities, for which each fold has a calibration of its own, the AUC is "
-        f"{auc(suspicious[decided], answers.probability[decided]):.3f}.",
+        f"{metrics.auc(suspicious[decided], predictions.probability[decided], np.ones((1, decided.sum())))[0]:.3f}.",
     )
     yield (
         "rating",
-        rating_figure(answers.rating, answers.probability),
+        rating_figure(predictions.rating, predictions.probability),
         "Probability by the readers' mean rating: median, quartiles, and whiskers from the 5th to the 95th percentile.",
     )
     if attributes:
@@ -160,10 +161,10 @@ def _figures(answers: Answers, attributes: Sequence[Row]) -> Iterator[tuple[str,
             attributes_figure(attributes),
             "Agreement on the signs, with 95 % intervals: the model's, and one reader's.",
         )
-    if np.isfinite(answers.measured_mm).sum() > 1:
+    if np.isfinite(predictions.measured_mm).sum() > 1:
         yield (
             "diameter",
-            diameter_figure(answers.size_mm, answers.measured_mm),
+            diameter_figure(predictions.size_mm, predictions.measured_mm),
             "The diameter measured in the outline against the readers'; right, Bland and Altman's differences with bias and 95 % limits.",
         )
 
@@ -178,18 +179,17 @@ def _facts_table(facts: Mapping[str, str]) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {text.replace('|', '/')} |" for name, text in rows.items())])
 
 
-def _protocol(results: Mapping[str, Any]) -> str:
-    lines = [f"- **{name.capitalize()}**: {_words(results[name])}" for name in ("rule", "folds") if name in results]
-    return "\n".join(["## Protocol", "", *lines, prose.PROTOCOL])
+def _protocol(rule: str) -> str:
+    return "\n".join(["## Protocol", "", rule, "", prose.PROTOCOL])
 
 
-def _reality(output: Path, reality: Mapping[str, Mapping[str, Any]]) -> str:
+def _robustness(output: Path, robustness: Mapping[str, Mapping[str, Any]]) -> str:
     caption = (
         "The same nodules under other conditions: change of the AUC (mean above against below 3) with paired 95 % intervals. "
         "Every click was moved once in a random direction; in volumes it ends at the first and last slice."
     )
-    picture = _picture(output, "reality", reality_figure(condition_rows(reality)), caption)
-    return f"## Reality check\n\n{picture}\n\n{condition_table(reality)}"
+    picture = _picture(output, "robustness", robustness_figure(robustness_rows(robustness)), caption)
+    return f"## Robustness\n\n{picture}\n\n{robustness_table(robustness)}"
 
 
 def _gallery(output: Path, cases: Sequence[Case] | None) -> str:
@@ -216,12 +216,6 @@ def _reproduce(commands: Sequence[str]) -> str:
 
 def _image(source: str, description: str) -> str:
     return f'<img src="{escape(source)}" width="{PICTURE_PIXELS}" alt="{escape(description)}" />'
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "; ".join(f"{key}: {_words(part)}" for key, part in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _times(numbers: Sequence[float]) -> str:

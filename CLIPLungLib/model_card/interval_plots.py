@@ -1,4 +1,4 @@
-"""Estimates with their intervals, one row each: the attributes, and the reality check."""
+"""Estimates with their intervals, one row each: the attributes, and the conditions of robustness."""
 
 from __future__ import annotations
 
@@ -8,17 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
+from CLIPLungLib.evaluation.bootstrap import Estimate
 from CLIPLungLib.model_card.plot_style import INK, MODEL, OTHER, PAPER, SOFT, TEXT_POINTS, dress, legend, new_figure
 
 ROW_INCHES, FRAME_INCHES = 0.31, 1.25
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure and its 95 % interval; None where it is not defined."""
-
-    value: float | None
-    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -43,9 +36,9 @@ def attributes_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def reality_figure(rows: Sequence[Row]) -> Figure:
+def robustness_figure(rows: Sequence[Row]) -> Figure:
     """Change of AUC under each condition, in the given order, with n at the right."""
-    figure = _dot_figure(rows, "Reality check", "AUC under the condition less AUC of the reference", 0.0)
+    figure = _dot_figure(rows, "Robustness", "AUC under the condition less AUC of the reference", 0.0)
     axes = figure.axes[0]
     axes.axvline(0.0, color=SOFT, linewidth=1.2, zorder=1)
     reach = max(0.02, *np.abs(axes.get_xlim()))
@@ -69,7 +62,7 @@ def _dot_figure(rows: Sequence[Row], title: str, x_label: str, apart: float) -> 
     axes = figure.subplots()
     kinds = [("Model", [row.model for row in rows], MODEL, MODEL, -apart)]
     if any(row.other for row in rows):
-        kinds.append(("One reader", [row.other or Estimate(None) for row in rows], OTHER, PAPER, apart))
+        kinds.append(("One reader", [row.other or Estimate(None, None, 0) for row in rows], OTHER, PAPER, apart))
     for name, estimates, color, face, shift in kinds:
         defined = [(place + shift, e) for place, e in enumerate(estimates) if e.value is not None]
         for place, estimate in defined:

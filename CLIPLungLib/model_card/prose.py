@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from CLIPLungLib.inference.result import DISCLAIMER
-from CLIPLungLib.training.final_model import DATA_CITATION, METHOD_CITATION
+from CLIPLungLib.lidc.citations import DATA_CITATION, METHOD_CITATION
 
 HEAD = f"""# Model card: CLIP-Lung
 
@@ -36,9 +36,10 @@ Licence CC BY 3.0. Cite it with every figure and every weight file made from it:
 Method: {METHOD_CITATION}"""
 
 PROTOCOL = """- **Patient folds.** Every nodule of a patient lies in the same fold. Each fold is answered by a model that has not seen its patients, neither to learn, nor to choose its epoch.
-- **Out-of-fold.** All figures, plots and the calibration rest on these answers alone.
-- **The rule is named with every figure**, because it moves the figure more than most models do. *Above against below 3* leaves out means of exactly 3;
-  *< 2.5 against > 3.5* leaves out what the readers were unsure of.
+- **Out of fold, by the path of a click.** All figures and plots rest on these answers alone. A fold's checkpoint is read from its file and answers as the product does: two looks,
+  the second centred on the outline, planes outside the scan left out. Its calibrations come from the other folds.
+- **The rule is named with every figure**, because it moves the figure more than most models do. Benign is a mean below 2.5, malignant above 3.5,
+  unsure from 2.5 to 3.5. The event is a mean above 3: exactly 3 is no event, and only the AUC *above against below 3* leaves it out.
 - **Size-only floor.** Large nodules are rated as suspicious: the diameter alone sets the height to jump, and the paired difference to it says what the picture adds.
 - **Intervals** are 95 % bootstrap intervals; patients are drawn, with all their nodules."""
 
@@ -47,7 +48,7 @@ LIMITS = """## Limits
 - The readers disagree with one another, and their mean is the truth here. A good agreement with it is an agreement with opinion.
 - The probability is calibrated for nodules chosen as LIDC chose them. In a population with fewer suspicious nodules it is too high.
 - The collection was published in 2011: newer scanners, reconstructions and protocols are not in it.
-- Most volumes used here end in z where the nodule ends. The reality check with true context rests on far fewer nodules, and says how many.
-- Its noise is white, and its thick slices are averages of thin ones; a scanner's own kernel and noise are neither.
+- Most volumes used here end in z where the nodule ends. The check in true context rests on far fewer nodules, and says how many.
+- The noise of the robustness check is white, and its thick slices are averages of thin ones; a scanner's own kernel and noise are neither.
 - Rare kinds (calcification patterns, fat, cavities, ground glass) are few: their figures are the least certain.
 - Age, sex, smoking and earlier scans are unknown to the model and not in the table used here: no figure here is by subgroup of patients."""

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from CLIPLungLib.evaluation.metrics import brier, expected_calibration_error
+from CLIPLungLib.evaluation import metrics
 from CLIPLungLib.model_card.plot_style import MODEL, OTHER, SOFT, TEXT_POINTS, dress, new_figure, wilson
 
 BINS = 10
@@ -42,7 +42,11 @@ def _draw_bins(axes: Axes, positive: np.ndarray, probability: np.ndarray, color:
     axes.vlines(mean, low, high, color=color, linewidth=1.6, alpha=0.55)
     axes.plot(mean, successes / trials, "o-", color=color, markersize=5.5, linewidth=1.4)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=np.linspace(0, 1, 6), yticks=np.linspace(0, 1, 6))
-    facts = f"Brier {brier(positive, probability):.3f}\nECE {expected_calibration_error(positive, probability):.3f} (15 bins)"
+    once = np.ones((1, len(positive)))
+    brier, ece = (
+        figure(positive, probability, once)[0] for figure in (metrics.brier, metrics.expected_calibration_error)
+    )
+    facts = f"Brier {brier:.3f}\nECE {ece:.3f} (15 bins; by chance {metrics.chance_calibration_error(probability):.3f})"
     axes.text(0.03, 0.97, facts, transform=axes.transAxes, va="top", fontsize=TEXT_POINTS, color=color)
 
 

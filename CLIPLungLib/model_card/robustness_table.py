@@ -1,38 +1,30 @@
-"""The reality check on the card: what `training.reality.compare_pairs` found, as rows of a plot and as a table."""
+"""Robustness on the card: what `evaluation.robustness.compare_pairs` found, as rows of a plot and as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from CLIPLungLib.model_card.interval_plots import Estimate, Row
+from CLIPLungLib.evaluation.bootstrap import Estimate
+from CLIPLungLib.evaluation.robustness import LABELS
+from CLIPLungLib.model_card.interval_plots import Row
 
 
-def condition_rows(found: Mapping[str, Mapping[str, Any]]) -> list[Row]:
-    """Condition -> figures, as rows of `reality_figure`."""
-    return [
-        Row(
-            name,
-            Estimate(
-                figures["auc_difference"],
-                None if figures["auc_difference"] is None else tuple(figures["auc_difference_interval"]),
-            ),
-            note=f"n = {figures['n_auc']}",
-        )
-        for name, figures in found.items()
-    ]
+def robustness_rows(found: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+    """Condition -> figures, as rows of `robustness_figure`."""
+    return [Row(LABELS[key], _difference(figures), note=f"n = {figures['n_auc']}") for key, figures in found.items()]
 
 
-def condition_table(found: Mapping[str, Mapping[str, Any]]) -> str:
+def robustness_table(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Every figure of every condition, in Markdown."""
     lines = [
         "| condition | answers (patients) | refused | AUC before | AUC after | difference (95 % interval), n "
         "| mean change of p | 95th percentile | class changed |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, figures in found.items():
+    for key, figures in found.items():
         cells = [
-            name,
+            LABELS[key],
             f"{figures['n']} ({figures['patients']})",
             str(figures["refused"]),
             *_auc_cells(figures),
@@ -42,6 +34,12 @@ def condition_table(found: Mapping[str, Mapping[str, Any]]) -> str:
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _difference(figures: Mapping[str, Any]) -> Estimate:
+    interval = figures["auc_difference_interval"]
+    low_high = None if interval is None else (interval[0], interval[1])
+    return Estimate(figures["auc_difference"], low_high, figures["n_auc"])
 
 
 def _auc_cells(figures: Mapping[str, Any]) -> list[str]:

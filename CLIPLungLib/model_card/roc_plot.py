@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
-from CLIPLungLib.evaluation.metrics import auc
+from CLIPLungLib.evaluation import metrics
 from CLIPLungLib.model_card.plot_style import INK, MODEL, OTHER, PAPER, SOFT, TEXT_POINTS, dress, legend, new_figure
 
 OPERATING_POINTS = (0.2, 0.5, 0.8)
@@ -43,7 +43,7 @@ def roc_figure(
         false_positive, true_positive, _ = roc_curve(positive, order)
         low_high = (intervals or {}).get(key)
         width = f" ({low_high[0]:.3f} to {low_high[1]:.3f})" if low_high else ""
-        label = f"{name}: AUC {auc(positive, order):.3f}{width}"
+        label = f"{name}: AUC {metrics.auc(positive, order, np.ones((1, len(order))))[0]:.3f}{width}"
         axes.plot(false_positive, true_positive, color=color, linewidth=2, linestyle=line, label=label)
     _draw_operating_points(axes, positive, probability, operating_points)
     axes.set(

@@ -1,4 +1,4 @@
-"""The skeleton of the chest: vertebrae, ribs with their cartilage, breastbone, shoulder blades, collar bones."""
+"""The skeleton of the chest: vertebrae, ribs with their cartilage, sternum, scapulae, clavicles."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ CORD_HU = 38.0
 CORTEX_MM = 1.1
 STEP_MM = 1.5
 
-# Middle of the vertebral bodies T1 .. L1, and half their height without the discs.
+# Middle of the vertebral bodies T1 .. L1.
 VERTEBRA_Z = (286.0, 266.5, 246.0, 225.5, 204.0, 182.0, 160.0, 137.0, 114.0, 90.0, 64.5, 38.0, 10.0)
 RIB_DROP_MM = (24.0, 40.0, 52.0, 60.0, 66.0, 70.0, 74.0, 72.0, 66.0, 56.0, 40.0, 28.0)
 RIB_END_DEG = (142.0, 150.0, 152.0, 152.0, 150.0, 148.0, 144.0, 132.0, 120.0, 106.0, 82.0, 56.0)
 RIBS_REACHING_STERNUM = 7
-# Breastbone: height, half-width and half-thickness in mm, from the notch to the tip.
+# Sternum: height, half-width and half-thickness in mm, from the notch to the tip.
 STERNUM = ((258.0, 26.0, 6.5), (250.0, 29.0, 7.0), (236.0, 23.0, 6.0), (222.0, 17.0, 5.5), (205.0, 16.0, 5.0),
            (150.0, 19.0, 5.0), (122.0, 17.0, 4.5), (110.0, 9.0, 3.5), (96.0, 5.0, 2.5))  # fmt: skip
 
@@ -80,7 +80,7 @@ def _paint_rib(hu: np.ndarray, grid: Grid, number: int, sign: float, rng: np.ran
 
 
 def _paint_cartilage(hu: np.ndarray, grid: Grid, rib_end: np.ndarray, number: int, sign: float) -> None:
-    """From a rib's front end to the edge of the breastbone."""
+    """From a rib's front end to the edge of the sternum."""
     z = (248.0, 224.0, 203.0, 178.0, 155.0, 134.0, 118.0)[number]
     target = np.array([sign * (_sternum_half_width(z) + 1.0), _sternum_y(z), z])
     middle_z = min(rib_end[2], z) * 0.7 + z * 0.3
@@ -110,7 +110,7 @@ def _paint_sternum(hu: np.ndarray, grid: Grid) -> None:
 
 
 def _paint_clavicle(hu: np.ndarray, grid: Grid, sign: float) -> None:
-    """A flat S from the breastbone's notch to the shoulder."""
+    """A flat S from the sternal notch to the shoulder."""
     knots = np.array(
         [[20, -36, 262, 8.5], [38, -46, 266, 6.5], [66, -44, 274, 5.5], [100, -20, 284, 5.5], [132, 6, 290, 5.5]]
     )

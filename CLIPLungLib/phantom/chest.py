@@ -69,7 +69,7 @@ def scanner_noise(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarra
     grain = [0.0] * (len(shape) - 2) + [NOISE_GRAIN_VOXELS] * 2
     noise = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), grain, truncate=3.0, mode="wrap")
     # Smoothing white noise with a Gaussian of s voxels leaves about 1 / (4 pi s^2) of its variance.
-    return noise * np.float32(NOISE_HU * NOISE_GRAIN_VOXELS * np.sqrt(4.0 * np.pi))
+    return np.asarray(noise * np.float32(NOISE_HU * NOISE_GRAIN_VOXELS * np.sqrt(4.0 * np.pi)))
 
 
 def _scan(hu: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:

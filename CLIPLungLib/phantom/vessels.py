@@ -139,13 +139,13 @@ def grow(root_lps: np.ndarray, ends_lps: np.ndarray, rng: np.random.Generator) -
 
 
 def _radius(ends_served: int) -> float:
-    return TERMINAL_RADIUS_MM * ends_served ** (1.0 / MURRAY_POWER)
+    return float(TERMINAL_RADIUS_MM * ends_served ** (1.0 / MURRAY_POWER))
 
 
 def _split(ends: np.ndarray, heading: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Two unequal halves of a set of points, divided across its longest extent."""
     offsets = ends - ends.mean(axis=0)
-    # Splitting sideways rather than lengthways gives forks instead of beads on a string.
+    # Split across, not along: that gives forks, not beads on a string.
     heading = heading / max(float(np.linalg.norm(heading)), 1e-6)
     sideways = offsets - 0.6 * (offsets @ heading)[:, None] * heading
     _, axes = np.linalg.eigh(sideways.T @ sideways)

@@ -12,7 +12,7 @@ FAT_HU = -103.0
 MUSCLE_HU = 52.0
 SKIN_MM = 1.8
 LEAST_FAT_MM = 5.0
-# Muscles lie in layers about this thick, parted by sheets of fat.
+# Muscles lie in layers about this thick, with sheets of fat between them.
 LAYER_MM = 13.0
 SHEET_MM = 1.1
 
@@ -68,4 +68,4 @@ def _muscle_limit(x: np.ndarray, y: np.ndarray, z: float) -> np.ndarray:
     at_z = [outline.at_height(MUSCLE_Z, column, z) for column in zip(*MUSCLE_MM, strict=True)]
     back = y - outline.at_height(outline.Z_KNOTS, outline.CAGE_CENTER_Y, z)
     angle_deg = np.degrees(np.arctan2(np.abs(x), back))
-    return np.interp(angle_deg, MUSCLE_ANGLES_DEG, at_z).astype(np.float32)
+    return np.asarray(np.interp(angle_deg, MUSCLE_ANGLES_DEG, at_z).astype(np.float32))

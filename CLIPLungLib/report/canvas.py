@@ -26,7 +26,7 @@ AnyArtist = TypeVar("AnyArtist", bound=Artist)
 RIM, RIM_POINTS = "#00000080", 0.6
 
 
-class Sheet:
+class Canvas:
     """One page. Everything is placed explicitly; user settings of matplotlib do not reach it.
 
     Args:
@@ -37,7 +37,7 @@ class Sheet:
 
     def __init__(self, width: float, height: float, dpi: int, color: str) -> None:
         self._figure = Figure(figsize=(width, height), dpi=dpi, facecolor=color)
-        self._canvas = FigureCanvasAgg(self._figure)
+        self._agg = FigureCanvasAgg(self._figure)
         self._axes = self._figure.add_axes((0.0, 0.0, 1.0, 1.0))
         self._axes.set_axis_off()
         self._axes.set_autoscale_on(False)
@@ -80,7 +80,7 @@ class Sheet:
         """Width in inches of one line."""
         artist = self._artist(string, points, bold)
         artist.set_figure(self._figure)
-        return artist.get_window_extent(self._canvas.get_renderer(), dpi=self._figure.dpi).width / self._figure.dpi
+        return artist.get_window_extent(self._agg.get_renderer(), dpi=self._figure.dpi).width / self._figure.dpi
 
     def shortened(self, string: str, points: float, max_width: float, bold: bool = False) -> str:
         """The text, or its beginning and end around an ellipsis, so that it is at most `max_width` inches wide."""
@@ -152,7 +152,7 @@ class Sheet:
 
     def save(self, path: Path, metadata: dict[str, str]) -> None:
         """Write the page as PNG, with texts stored in the file."""
-        self._canvas.print_png(str(path), metadata={key: printable(value) for key, value in metadata.items()})
+        self._agg.print_png(str(path), metadata={key: printable(value) for key, value in metadata.items()})
 
     def _on_top(self, artist: AnyArtist) -> AnyArtist:
         """The same artist above all earlier ones; matplotlib alone would order by kind."""

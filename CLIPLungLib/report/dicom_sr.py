@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from CLIPLungLib.atomic_write import atomic_write
-from CLIPLungLib.errors import InputError
+from CLIPLungLib.errors import InputError, MissingPackageError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.inference.result import DISCLAIMER, NoduleResult
+from CLIPLungLib.inference.result_files import require_finite, writing
 from CLIPLungLib.report import dicom_codes
+from CLIPLungLib.report.dicom_source import corners_ras, read_series
 from CLIPLungLib.version import __version__
 
 if TYPE_CHECKING:
@@ -28,19 +29,8 @@ NAME, MANUFACTURER = "CLIPLung", "CLIPLung developers"
 SERIES_NUMBER, SERIES_DESCRIPTION = 9100, "CLIP-Lung nodules (research use only)"
 # How far, in voxels, rounded numbers in files may put a corner off.
 PLACE_VOXELS = 0.1
-NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality")
-# Present though empty in a valid image; scans stripped of identities may lack them.
-MAY_BE_EMPTY = (
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-)
+# Stands where a CT does not state its slice thickness while the report is built; it is no part of the report then.
+NO_THICKNESS = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,28 +53,44 @@ def write_structured_report(
         ct: what was analyzed; when given, it must still lie where the files put it.
 
     Raises:
-        InputError: nothing to report, files that are not one CT series, or a CT that lies elsewhere.
-        OSError: the file cannot be written.
-        ImportError: highdicom is missing.
+        InputError: nothing to report, files that are not one CT series, a CT that lies elsewhere, or a file that cannot be written.
+        MissingPackageError: highdicom is missing.
     """
+    _require_highdicom()
+    if not nodules:
+        raise InputError("There is no answer to report. Analyze a nodule first.")
+    for nodule in nodules:
+        require_finite(nodule.result)
+    images = read_series(files)
+    if ct is not None:
+        _require_in_place(ct, images)
+    try:
+        document = _document(nodules, images)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"The series of '{files[0]}' cannot be reported: its header does not fit the standard ({error}). Export it again."
+        ) from error
+    with writing(Path(path)) as temporary:
+        document.save_as(str(temporary))
+
+
+def _require_highdicom() -> None:
+    try:
+        import highdicom  # noqa: F401
+    except ImportError as error:
+        raise MissingPackageError(
+            f"A structured report needs highdicom, which cannot be loaded ({error}). Install it with `pip install highdicom` "
+            "(in Slicer's Python console: `slicer.util.pip_install('highdicom')`); other exports do not need it."
+        ) from error
+
+
+def _document(nodules: Sequence[ReportedNodule], images: Sequence[pydicom.Dataset]) -> hd.sr.Comprehensive3DSR:
     import highdicom as hd
     from pydicom.uid import generate_uid
 
-    if not nodules:
-        raise InputError("There is no answer to report. Analyze a nodule first.")
-    images = _read_series(files)
-    if ct is not None:
-        _require_in_place(ct, images)
-    groups = [_measurement_group(nodule, images[0].FrameOfReferenceUID) for nodule in nodules]
-    report = hd.sr.MeasurementReport(
-        observation_context=_observed_by_program(),
-        procedure_reported=_concept(dicom_codes.CHEST_CT),
-        imaging_measurements=groups,
-        referenced_images=images,
-    )
-    document = hd.sr.Comprehensive3DSR(
+    return hd.sr.Comprehensive3DSR(
         evidence=images,
-        content=report,
+        content=_measurement_report(nodules, images),
         series_instance_uid=generate_uid(),
         series_number=SERIES_NUMBER,
         sop_instance_uid=generate_uid(),
@@ -96,13 +102,42 @@ def write_structured_report(
         series_description=SERIES_DESCRIPTION,
         software_versions=__version__,
     )
-    with atomic_write(Path(path)) as temporary:
-        document.save_as(str(temporary))
+
+
+def _measurement_report(
+    nodules: Sequence[ReportedNodule], images: Sequence[pydicom.Dataset]
+) -> hd.sr.MeasurementReport:
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    without = {image.SOPInstanceUID for image in images if "SliceThickness" not in image}
+    for image in images:
+        image.setdefault("SliceThickness", NO_THICKNESS)
+    report = hd.sr.MeasurementReport(
+        observation_context=_observed_by_program(),
+        procedure_reported=_concept(dicom_codes.CHEST_CT),
+        imaging_measurements=[_measurement_group(nodule, images[0].FrameOfReferenceUID) for nodule in nodules],
+        referenced_images=images,
+    )
+    for entry in _image_entries(report):
+        if entry.ReferencedSOPSequence[0].ReferencedSOPInstanceUID in without:
+            kept = [item for item in entry.ContentSequence if item.name != codes.DCM.SliceThickness]
+            entry.ContentSequence = hd.sr.ContentSequence(kept)
+    return report
+
+
+def _image_entries(report: hd.sr.MeasurementReport) -> list[pydicom.Dataset]:
+    """The images that a report describes in its image library."""
+    from pydicom.sr.codedict import codes
+
+    libraries = [item for item in report[0].ContentSequence if item.name == codes.DCM.ImageLibrary]
+    groups = [group for library in libraries for group in library.ContentSequence]
+    return [entry for group in groups for entry in group.ContentSequence if "ReferencedSOPSequence" in entry]
 
 
 def _require_in_place(ct: CTVolume, images: Sequence[pydicom.Dataset]) -> None:
     """Whether a CT still lies where its DICOM files put it; the points of a report would be elsewhere in the series otherwise."""
-    ijk = ct.to_ijk(np.array([_corners_ras(image) for image in images]))  # (N, 2, 3)
+    ijk = ct.to_ijk(np.array([corners_ras(image) for image in images]))  # (N, 2, 3)
     last_ijk = ct.size_ijk - 1.0
     in_plane = np.abs(ijk[:, :, :2] - [[0.0, 0.0], last_ijk[:2]]).max()
     beyond = max(-ijk[:, :, 2].min(), ijk[:, :, 2].max() - last_ijk[2])
@@ -111,49 +146,6 @@ def _require_in_place(ct: CTVolume, images: Sequence[pydicom.Dataset]) -> None:
             f"'{ct.name}' no longer lies where its DICOM series does: it was moved, resampled or cropped, and the report's points "
             "would be in the wrong place. Take it out of its transform or load the series again, and analyze the nodules there."
         )
-
-
-def _corners_ras(image: pydicom.Dataset) -> np.ndarray:
-    """(2, 3) RAS mm of the first voxel of a slice and of the last one."""
-    try:
-        origin = np.array(image.ImagePositionPatient, dtype=float)
-        along_row, along_column = np.array(image.ImageOrientationPatient, dtype=float).reshape(2, 3)
-        row_mm, column_mm = (float(value) for value in image.PixelSpacing)
-        across = along_row * column_mm * (image.Columns - 1) + along_column * row_mm * (image.Rows - 1)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"The slice {image.SOPInstanceUID} does not say where it lies, so a report cannot refer to it. Choose another series."
-        ) from error
-    return np.stack([origin, origin + across]) * (-1.0, -1.0, 1.0)
-
-
-def _read_series(files: Sequence[Path]) -> list[pydicom.Dataset]:
-    """The headers of one CT series, in the order of the files."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    if not files:
-        raise InputError(
-            "A structured report refers to the DICOM files of the CT; none were given. Load the CT from DICOM."
-        )
-    images = []
-    for file in files:
-        try:
-            image = pydicom.dcmread(file, stop_before_pixels=True)
-        except (OSError, InvalidDicomError) as error:
-            raise InputError(f"'{file}' cannot be read as DICOM: {error}. Import the series again.") from error
-        missing = [name for name in NEEDED if not image.get(name)]
-        if missing:
-            raise InputError(f"'{file}' lacks {', '.join(missing)}, which a structured report must refer to.")
-        for name in MAY_BE_EMPTY:
-            if name not in image:
-                setattr(image, name, "")
-        images.append(image)
-    if images[0].Modality != "CT":
-        raise InputError(f"'{files[0]}' is {images[0].Modality}, not CT. Choose the files of the CT that was analyzed.")
-    if len({(image.SeriesInstanceUID, image.FrameOfReferenceUID) for image in images}) > 1:
-        raise InputError("The files belong to several series. Give the files of the one CT series that was analyzed.")
-    return images
 
 
 def _observed_by_program() -> hd.sr.ObservationContext:
@@ -222,8 +214,7 @@ def _evaluations(result: NoduleResult) -> list[hd.sr.QualitativeEvaluation]:
 
     found = [(dicom_codes.SUSPICION, dicom_codes.CLASS_CODES[result.predicted_class])]
     for attribute in result.attributes:
-        level = int(np.argmax(attribute.level_probabilities)) + 1
-        found.append((dicom_codes.SIGNS[attribute.name], dicom_codes.level_code(attribute.name, level)))
+        found.append((dicom_codes.SIGNS[attribute.name], dicom_codes.level_code(attribute.name, attribute.code)))
     return [hd.sr.QualitativeEvaluation(_concept(name), _concept(value)) for name, value in found]
 
 

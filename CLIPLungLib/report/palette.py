@@ -41,4 +41,4 @@ def heat_rgb(relevance: np.ndarray) -> np.ndarray:
 def heat_opacity(relevance: np.ndarray) -> np.ndarray:
     """Opacity (...) of a relevance (...) in 0..1: none up to HEAT_THRESHOLD, then growing."""
     positions, opacities = zip(*HEAT_OPACITY_STOPS, strict=True)
-    return np.interp(relevance, positions, opacities)
+    return np.asarray(np.interp(relevance, positions, opacities))

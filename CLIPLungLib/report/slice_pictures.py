@@ -64,7 +64,7 @@ def sample_plane(
     high = np.ceil(clamped.max(axis=(0, 1))).astype(int) + 1
     box = volume.hu[low[2] : high[2], low[1] : high[1], low[0] : high[0]].astype(np.float32)
     kji = np.moveaxis(clamped - low, -1, 0)[::-1]
-    values = ndimage.map_coordinates(box, kji, order=1, mode="nearest", output=np.float32)
+    values: np.ndarray = ndimage.map_coordinates(box, kji, order=1, mode="nearest", output=np.float32)
     values[~volume.contains_ijk(points_ijk) | ~np.isfinite(values)] = np.nan
     return values
 
@@ -80,7 +80,7 @@ def heat_picture(hu: np.ndarray, relevance: np.ndarray) -> np.ndarray:
     """The lung window picture with relevance (0..1; NaN counts as none) laid over it, only where there is a scan."""
     shown = np.where(np.isnan(hu) | np.isnan(relevance), 0.0, relevance)
     opacity = heat_opacity(shown)[..., None]
-    return grey_picture(hu) * (1.0 - opacity) + heat_rgb(shown) * opacity
+    return np.asarray(grey_picture(hu) * (1.0 - opacity) + heat_rgb(shown) * opacity)
 
 
 def draw_outline(picture: np.ndarray, inside: np.ndarray) -> None:

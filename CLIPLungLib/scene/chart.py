@@ -27,15 +27,26 @@ def update_chart(
 
     Bars stand at their expected rating: 1 to 5, internal structure to 4, calcification to 6.
     """
-    table_node = _own(markups_node, "vtkMRMLTableNode", TABLE, "CLIPLung attribute levels")
-    series_node = _own(markups_node, "vtkMRMLPlotSeriesNode", SERIES, "Level")
-    chart_node = _own(markups_node, "vtkMRMLPlotChartNode", CHART, f"{markups_node.GetName()} CLIPLung attributes")
+    table_node = _tagged(markups_node, "vtkMRMLTableNode", TABLE, "CLIPLung attribute levels")
+    series_node = _tagged(markups_node, "vtkMRMLPlotSeriesNode", SERIES, "Level")
+    chart_node = _tagged(markups_node, "vtkMRMLPlotChartNode", CHART, f"{markups_node.GetName()} CLIPLung attributes")
     _fill_table(table_node, result)
     _set_series(series_node, table_node)
     _set_chart(chart_node, series_node)
-    chart_node.SetTitle(f"{point.label}: {result.malignancy_probability:.0%} suspicious, {result.predicted_class}")
+    chart_node.SetTitle(_title(point, result))
     chart_node.SetAttribute(POINT_ID, point.id)
     return chart_node
+
+
+def update_title(markups_node: slicer.vtkMRMLMarkupsNode, point: DefinedPoint, result: NoduleResult) -> None:
+    """Follow the label of the control point whose bars are shown; nothing happens when they are another's."""
+    chart_node = find_tagged(CHART, markups_node, point.id)
+    if chart_node is not None:
+        chart_node.SetTitle(_title(point, result))
+
+
+def _title(point: DefinedPoint, result: NoduleResult) -> str:
+    return f"{point.label}: {result.malignancy_probability:.0%} suspicious, {result.predicted_class}"
 
 
 def find_chart(markups_node: slicer.vtkMRMLMarkupsNode) -> slicer.vtkMRMLPlotChartNode | None:
@@ -57,7 +68,7 @@ def remove_chart(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> None
         remove_with_parts(node)
 
 
-def _own(markups_node: slicer.vtkMRMLMarkupsNode, class_name: str, kind: str, name: str) -> slicer.vtkMRMLNode:
+def _tagged(markups_node: slicer.vtkMRMLMarkupsNode, class_name: str, kind: str, name: str) -> slicer.vtkMRMLNode:
     node = find_tagged(kind, markups_node)
     return node or add_tagged(markups_node.GetScene(), class_name, name, kind, markups_node)
 

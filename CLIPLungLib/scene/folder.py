@@ -9,7 +9,7 @@ from __future__ import annotations
 import slicer
 import vtk
 
-from CLIPLungLib.scene.heatmap_node import KIND as OVERLAY
+from CLIPLungLib.scene import heatmap_node
 from CLIPLungLib.scene.tagged_nodes import CT_ROLE, all_tagged
 
 FOLDER = "CLIPLung.folder"
@@ -49,9 +49,9 @@ def _hierarchy(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSubjectHierarchyNode
 
 def _find_folder(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, ct_node: slicer.vtkMRMLScalarVolumeNode) -> int:
     """The folder that holds a heat map of this CT; 0 when there is none."""
-    for overlay_node in all_tagged(ct_node.GetScene(), OVERLAY):
-        item = hierarchy.GetItemByDataNode(overlay_node)
-        if item and overlay_node.GetNodeReference(CT_ROLE) is ct_node:
+    for tagged in all_tagged(ct_node.GetScene(), heatmap_node.KIND):
+        item = hierarchy.GetItemByDataNode(tagged)
+        if item and tagged.GetNodeReference(CT_ROLE) is ct_node:
             parent = hierarchy.GetItemParent(item)
             if hierarchy.HasItemAttribute(parent, FOLDER):
                 return parent

@@ -22,7 +22,7 @@ def update_overlay(
     point: DefinedPoint,
     result: NoduleResult,
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    """Put a result's heat map into the scene; the control point's own volume is used again when there is one.
+    """Put a result's heat map into the scene; the control point's tagged node is used again when there is one.
 
     The volume lies under the CT's transform, so that it follows the CT, and its own matrix takes that transform back:
     every voxel's world RAS is the one of `heatmap_to_ras`. Display settings a user has changed are kept.
@@ -31,7 +31,7 @@ def update_overlay(
         InputError: a transform above the CT is not linear.
     """
     heatmap_to_local = np.linalg.solve(parent_to_world(ct_node), result.heatmap_to_ras)
-    name = f"{ct_node.GetName()} {point.label} relevance"
+    name = heatmap_name(ct_node, point)
     node = find_overlay(markups_node, point.id)
     if node is None:
         node = add_tagged(ct_node.GetScene(), "vtkMRMLScalarVolumeNode", name, KIND, markups_node, point.id)
@@ -44,6 +44,11 @@ def update_overlay(
     if node.GetScalarVolumeDisplayNode() is None:
         _add_display(node)
     return node
+
+
+def heatmap_name(ct_node: slicer.vtkMRMLScalarVolumeNode, point: DefinedPoint) -> str:
+    """What the heat map of a control point is called, before it is made unique."""
+    return f"{ct_node.GetName()} {point.label} relevance"
 
 
 def find_overlay(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> slicer.vtkMRMLScalarVolumeNode | None:

@@ -14,13 +14,11 @@ import slicer
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.result import NoduleResult
-from CLIPLungLib.scene import chart, folder
-from CLIPLungLib.scene import heatmap_node as overlay
-from CLIPLungLib.scene import result_table as table
+from CLIPLungLib.scene import chart, folder, heatmap_node, result_table
 from CLIPLungLib.scene.control_points import defined_point, defined_points, has_point
 from CLIPLungLib.scene.result_record import read_record, write_record
 from CLIPLungLib.scene.slice_layers import DEFAULT_OPACITY, refresh_legends, show_overlay
-from CLIPLungLib.scene.tagged_nodes import CT_ROLE, MARKUPS_ROLE, POINT_ID, all_tagged, remove_with_parts
+from CLIPLungLib.scene.tagged_nodes import CT_ROLE, MARKUPS_ROLE, POINT_ID, all_tagged, remove_with_parts, rename
 from CLIPLungLib.scene.volume_node import world_ijk_to_ras
 
 MOVED_MM = 0.01
@@ -45,11 +43,25 @@ class StoredResult:
         result: as it was computed; its heat map shares memory with the overlay node.
         ct_node: the CT it was computed on; None when that has been removed.
         overlay_node: the heat map.
+        ct_ijk_to_ras: (4, 4) where the CT lay in the world then.
     """
 
     result: NoduleResult
     ct_node: slicer.vtkMRMLScalarVolumeNode | None
     overlay_node: slicer.vtkMRMLScalarVolumeNode
+    ct_ijk_to_ras: np.ndarray
+
+    def is_stale_at(self, point_ras: np.ndarray) -> bool:
+        """Whether the result is for another place than (3,) world RAS mm in the CT as it lies now.
+
+        Raises:
+            InputError: the CT came under a non-linear transform.
+        """
+        if self.ct_node is None:
+            return True
+        if np.abs(world_ijk_to_ras(self.ct_node) - self.ct_ijk_to_ras).max() > CT_MOVED_MM:
+            return True
+        return bool(np.linalg.norm(point_ras - self.result.point_ras) > MOVED_MM)
 
 
 def store_result(
@@ -60,7 +72,7 @@ def store_result(
 ) -> slicer.vtkMRMLScalarVolumeNode:
     """Put a result into the scene (heat map node, row of the table) and leave views and chart as they are.
 
-    An earlier result of the same control point is replaced in its own nodes.
+    An earlier result of the same control point is replaced in its tagged nodes.
 
     Returns:
         The heat map node.
@@ -71,9 +83,9 @@ def store_result(
     _require_in_scene(ct_node, "CT")
     _require_in_scene(markups_node, "list of points")
     point = defined_point(markups_node, point_id)
-    overlay_node = overlay.update_overlay(ct_node, markups_node, point, result)
+    overlay_node = heatmap_node.update_overlay(ct_node, markups_node, point, result)
     write_record(overlay_node, ct_node, result)
-    table_node = table.update_table(ct_node, markups_node, point, result)
+    table_node = result_table.update_table(ct_node, markups_node, point, result)
     folder.file_under_ct(ct_node, [overlay_node, table_node])
     return overlay_node
 
@@ -108,7 +120,7 @@ def show_stored(
         missing = "no result in the scene" if stored is None else "a result, but its CT is no longer in the scene"
         raise InputError(f"The point '{point.label}' has {missing}. Choose a CT and analyse the nodule.")
     chart_node = chart.update_chart(markups_node, point, stored.result)
-    table_node = table.update_table(stored.ct_node, markups_node, point, stored.result)
+    table_node = result_table.update_table(stored.ct_node, markups_node, point, stored.result)
     folder.file_under_ct(stored.ct_node, [table_node, *chart.chart_nodes(markups_node)])
     show_overlay(markups_node.GetScene(), stored.ct_node, stored.overlay_node, opacity)
     return ShownResult(stored.overlay_node, table_node, chart_node)
@@ -120,10 +132,12 @@ def stored_result(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> Sto
     Raises:
         InputError: what is stored is damaged or of a newer format.
     """
-    overlay_node = overlay.find_overlay(markups_node, point_id)
+    overlay_node = heatmap_node.find_overlay(markups_node, point_id)
     if overlay_node is None:
         return None
-    return StoredResult(read_record(overlay_node).result, overlay_node.GetNodeReference(CT_ROLE), overlay_node)
+    record = read_record(overlay_node)
+    ct_node = overlay_node.GetNodeReference(CT_ROLE)
+    return StoredResult(record.result, ct_node, overlay_node, record.ct_ijk_to_ras)
 
 
 def is_stale(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> bool:
@@ -135,17 +149,26 @@ def is_stale(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> bool:
     Raises:
         InputError: what is stored is damaged, or the CT came under a non-linear transform.
     """
-    overlay_node = overlay.find_overlay(markups_node, point_id)
-    if overlay_node is None:
+    stored = stored_result(markups_node, point_id)
+    if stored is None:
         return False
-    record = read_record(overlay_node)
-    ct_node = overlay_node.GetNodeReference(CT_ROLE)
     point = next((point for point in defined_points(markups_node) if point.id == point_id), None)
-    if ct_node is None or point is None:
-        return True
-    if np.abs(world_ijk_to_ras(ct_node) - record.ct_ijk_to_ras).max() > CT_MOVED_MM:
-        return True
-    return bool(np.linalg.norm(point.ras - record.result.point_ras) > MOVED_MM)
+    return point is None or stored.is_stale_at(point.ras)
+
+
+def follow_labels(markups_node: slicer.vtkMRMLMarkupsNode) -> None:
+    """Name heat maps, rows and chart after the labels the control points have now; damaged results are left out."""
+    for point in defined_points(markups_node):
+        try:
+            stored = stored_result(markups_node, point.id)
+        except InputError:
+            continue
+        if stored is None:
+            continue
+        if stored.ct_node is not None:
+            rename(stored.overlay_node, heatmap_node.heatmap_name(stored.ct_node, point))
+        result_table.update_label(markups_node, point)
+        chart.update_title(markups_node, point, stored.result)
 
 
 def remove_result(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> bool:
@@ -154,8 +177,8 @@ def remove_result(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> boo
     Returns:
         Whether there was a result.
     """
-    overlay_node = overlay.find_overlay(markups_node, point_id)
-    table.remove_row(markups_node, point_id)
+    overlay_node = heatmap_node.find_overlay(markups_node, point_id)
+    result_table.remove_row(markups_node, point_id)
     chart.remove_chart(markups_node, point_id)
     if overlay_node is not None:
         _remove_tagged(overlay_node)
@@ -168,21 +191,23 @@ def remove_orphans(scene: slicer.vtkMRMLScene) -> int:
     Returns:
         How many results were removed.
     """
-    before = len(all_tagged(scene, overlay.KIND))
+    before = len(all_tagged(scene, heatmap_node.KIND))
     for markups_node, point_id in _all_keys(scene):
         if markups_node is not None and not has_point(markups_node, point_id):
             remove_result(markups_node, point_id)
-    for kind in (overlay.KIND, table.KIND, *chart.KINDS):
+    for kind in (heatmap_node.KIND, result_table.KIND, *chart.KINDS):
         for node in all_tagged(scene, kind):
             if node.GetNodeReference(MARKUPS_ROLE) is None:
                 _remove_tagged(node)
-    return before - len(all_tagged(scene, overlay.KIND))
+    return before - len(all_tagged(scene, heatmap_node.KIND))
 
 
 def _all_keys(scene: slicer.vtkMRMLScene) -> list[tuple[slicer.vtkMRMLMarkupsNode | None, str]]:
     """Markups node and point ID of everything stored; rows count too, as a user may have deleted a heat map alone."""
-    keys = [(node, node.GetAttribute(POINT_ID)) for node in all_tagged(scene, overlay.KIND)]
-    keys += [(node, point_id) for node in all_tagged(scene, table.KIND) for point_id in table.point_ids(node)]
+    keys = [(node, node.GetAttribute(POINT_ID)) for node in all_tagged(scene, heatmap_node.KIND)]
+    keys += [
+        (node, point_id) for node in all_tagged(scene, result_table.KIND) for point_id in result_table.point_ids(node)
+    ]
     return [(node.GetNodeReference(MARKUPS_ROLE), point_id) for node, point_id in keys]
 
 

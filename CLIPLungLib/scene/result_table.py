@@ -31,7 +31,7 @@ class Column(NamedTuple):
 
 
 COLUMNS = (
-    Column("label", "Nodule", description="Label of the control point when it was analysed"),
+    Column("label", "Nodule", description="Label of the control point"),
     Column(POINT_ID_COLUMN, "Point", description="ID of the control point in its list"),
     Column("r", "R", 2, "mm", "Patient right, world space"),
     Column("a", "A", 2, "mm", "Patient anterior, world space"),
@@ -62,6 +62,7 @@ COLUMNS = (
         for attribute in ATTRIBUTES
     ),
     Column("warnings", "Warnings", description="What to know before trusting the numbers"),
+    Column("notes", "Notes", description="What was noticed when the image was read"),
     Column("ct", "CT", description="Name of the volume"),
     Column("model", "Model", description="Name of the model"),
     Column("model_version", "Model version", description="Version of the model"),
@@ -96,6 +97,16 @@ def update_table(
 def find_table(markups_node: slicer.vtkMRMLMarkupsNode) -> slicer.vtkMRMLTableNode | None:
     """The results table of a markups node, or None."""
     return find_tagged(KIND, markups_node)
+
+
+def update_label(markups_node: slicer.vtkMRMLMarkupsNode, point: DefinedPoint) -> None:
+    """Write a control point's label into its row, when there is one and it differs."""
+    node = find_table(markups_node)
+    row = _row_of(node, point.id) if node else None
+    label = _plain_text(point.label)
+    if row is not None and node.GetTable().GetValueByName(row, "label").ToString() != label:
+        node.GetTable().SetValueByName(row, "label", vtk.vtkVariant(label))
+        node.GetTable().Modified()
 
 
 def point_ids(node: slicer.vtkMRMLTableNode) -> list[str]:
@@ -136,6 +147,7 @@ def _cells(
         **{f"{sign.name}_level": sign.level for sign in result.attributes},
         **{f"{sign.name}_similarity": sign.similarity for sign in result.attributes},
         "warnings": " ".join(result.warnings),
+        "notes": result.image.get("note", ""),
         "ct": ct_node.GetName(),
         "model": result.model.get("name", ""),
         "model_version": result.model.get("version", ""),

@@ -20,8 +20,8 @@ def show_overlay(
 ) -> None:
     """Put a CT behind and a heat map in front in every slice view the scene has; None takes the heat map away.
 
-    Linking of the views and label layers stay as they are. Views that a layout makes later start without layers: call
-    this again after a layout change.
+    Linking of the views and label layers stay as they are. Views that a layout makes later start without layers
+    and elsewhere: call this again for them, and `jump_slice`.
     """
     for composite in nodes_of_class(scene, "vtkMRMLSliceCompositeNode"):
         with slicer.util.NodeModify(composite):
@@ -35,6 +35,11 @@ def refresh_legends(scene: slicer.vtkMRMLScene) -> None:
     """Make colour legends follow a change of layers, which they do not notice themselves."""
     for legend in nodes_of_class(scene, "vtkMRMLColorLegendDisplayNode"):
         legend.Modified()
+
+
+def jump_slice(slice_node: slicer.vtkMRMLSliceNode, ras: np.ndarray) -> None:
+    """Centre one slice view on a point (3,) in world RAS mm."""
+    slice_node.JumpSliceByCentering(*(float(value) for value in ras))
 
 
 def jump_slices(scene: slicer.vtkMRMLScene, ras: np.ndarray) -> None:

@@ -1,6 +1,6 @@
-"""How CLIPLung knows its own nodes again: never by name, which a user may change or use twice.
+"""How CLIPLung knows the nodes it made: by tags, never by name, which a user may change or use twice.
 
-Every node made here carries what it is (an attribute) and what it belongs to (node references, which survive saving,
+Every tagged node carries what it is (an attribute) and what it belongs to (node references, which survive saving,
 loading and importing, where plain node IDs would not).
 """
 
@@ -24,7 +24,7 @@ def add_tagged(
     markups_node: slicer.vtkMRMLMarkupsNode | None = None,
     point_id: str | None = None,
 ) -> slicer.vtkMRMLNode:
-    """A new node that `find_tagged` will find again."""
+    """A new tagged node, which `find_tagged` will find again."""
     node = scene.AddNewNodeByClass(class_name, scene.GetUniqueNameByString(name))
     node.SetAttribute(KIND, kind)
     node.SetAttribute(POINT_ID, point_id)
@@ -34,7 +34,7 @@ def add_tagged(
 
 
 def all_tagged(scene: slicer.vtkMRMLScene, kind: str) -> list[slicer.vtkMRMLNode]:
-    """Every node of a kind that CLIPLung made."""
+    """Every tagged node of a kind."""
     return [
         node
         for node in scene.GetNodes()
@@ -50,7 +50,7 @@ def nodes_of_class(scene: slicer.vtkMRMLScene, class_name: str) -> list[slicer.v
 def find_tagged(
     kind: str, markups_node: slicer.vtkMRMLMarkupsNode, point_id: str | None = None
 ) -> slicer.vtkMRMLNode | None:
-    """The node of a kind that belongs to a markups node, or to one of its control points when an ID is given."""
+    """The tagged node of a kind that belongs to a markups node, or to one of its control points when an ID is given."""
     for node in all_tagged(markups_node.GetScene(), kind) if markups_node.GetScene() else ():
         same_point = point_id is None or node.GetAttribute(POINT_ID) == point_id
         if same_point and node.GetNodeReference(MARKUPS_ROLE) is markups_node:

@@ -16,10 +16,13 @@ REFUSED_CLASSES = {
     "vtkMRMLDiffusionWeightedVolumeNode": "a diffusion weighted volume",
 }
 SMALLEST_DETERMINANT = 1e-9
+# A transform that changes lengths or volumes by less than this is taken for a rigid one with rounded numbers.
+RIGID_TOLERANCE = 0.01
 
 
 def ct_volume(volume_node: slicer.vtkMRMLScalarVolumeNode) -> CTVolume:
     """The CT of a volume node in world RAS. Shares the node's memory; linear transforms above the node are applied.
+    A transform that stretches or mirrors is named in `source["warning"]`.
 
     The array stays valid for as long as the node keeps its image; make a new CTVolume for every analysis.
 
@@ -95,7 +98,7 @@ def _local_ijk_to_ras(volume_node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
 
 
 def _source(volume_node: slicer.vtkMRMLScalarVolumeNode) -> dict[str, str]:
-    """Where the volume came from, as far as the scene knows: its series, and the transform it lies under."""
+    """Where the volume came from, as far as the scene knows: its series, the transform it lies under, and what that distorts."""
     source = {}
     scene = volume_node.GetScene()
     hierarchy = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode") if scene else None
@@ -106,4 +109,28 @@ def _source(volume_node: slicer.vtkMRMLScalarVolumeNode) -> dict[str, str]:
     transform = volume_node.GetParentTransformNode()
     if transform is not None:
         source["transform"] = transform.GetName()
+        warning = _distortion_warning(volume_node, transform)
+        if warning:
+            source["warning"] = warning
     return source
+
+
+def _distortion_warning(volume_node: slicer.vtkMRMLScalarVolumeNode, transform: slicer.vtkMRMLTransformNode) -> str:
+    """What the transforms above a CT do to sizes and sides; empty when they only turn and shift."""
+    linear = parent_to_world(volume_node)[:3, :3]
+    stretches = np.linalg.svd(linear, compute_uv=False)
+    volume_factor = float(np.linalg.det(linear))
+    effects = []
+    if volume_factor < 0:
+        effects.append("mirrors it: left and right may be exchanged")
+    if max(np.abs(stretches - 1.0).max(), abs(abs(volume_factor) - 1.0)) > RIGID_TOLERANCE:
+        effects.append(
+            f"changes lengths by a factor of {stretches.min():.3g} to {stretches.max():.3g} and volumes by {abs(volume_factor):.3g}: "
+            "sizes are not those of the scan"
+        )
+    if not effects:
+        return ""
+    return (
+        f"The transform '{transform.GetName()}' above '{volume_node.GetName()}' {' and '.join(effects)}. "
+        "Take the CT out of the transform, unless this is meant."
+    )

@@ -11,14 +11,15 @@ from torch import Tensor
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.patch import PatchSpec
+from CLIPLungLib.lidc.nodule_images import PATCH_KINDS, TRUE_CONTEXT
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import EMPTY_BEYOND_MM, MARGIN_PIXELS, PATCH_KINDS, TrainingPatches
+from CLIPLungLib.lidc.training_patches import EMPTY_BEYOND_MM, MARGIN_PIXELS, TrainingPatches
 from CLIPLungLib.training.augmentation import apply_grids, random_grey, random_grids
 from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.objective import Targets
 from CLIPLungLib.vocabulary import ATTRIBUTES
 
-# How often each kind of view is drawn when a nodule has several.
+# How often each kind of image is drawn when a nodule has several.
 KIND_WEIGHTS = {"volume": 0.5, "slice": 0.25, "cube": 0.25, "crop": 0.25}
 BACKGROUND = PATCH_KINDS.index("background")
 
@@ -33,14 +34,19 @@ class Batch:
 
 
 class TrainingSet:
-    """Nodules of some patient folds; every epoch shows each nodule once, in one of its views, changed at random.
+    """Nodules of some patient folds; every epoch shows each nodule once, in one of its patches, changed at random.
 
     The order and all changes follow from (seed, epoch, step, place in the batch) alone, so a resumed run sees what an uninterrupted
-    one would have seen, and so do several processes that share the batches.
+    one would have seen. Several processes take turns at the places of a batch; the last ones start again at the first place, so that
+    all have the same number (as torch's DistributedSampler does).
+
+    Raises:
+        InputError: patches that do not fit table or settings, or no nodule to learn from.
     """
 
-    def __init__(self, views: TrainingPatches, nodules: Sequence[LidcNodule], config: TrainConfig) -> None:
-        self.views = views
+    def __init__(self, patches: TrainingPatches, nodules: Sequence[LidcNodule], config: TrainConfig) -> None:
+        patches.require_fit(nodules, config.patch)
+        self.patches = patches
         self.nodules = nodules
         self.config = config
         patients = np.array([nodule.patient_id for nodule in nodules])
@@ -48,18 +54,18 @@ class TrainingSet:
         apart = validation_patients(np.unique(patients[in_folds]), config.validation_share, config.seed)
         is_apart = np.isin(patients, apart)
         self.validation_nodules = np.flatnonzero(in_folds & is_apart)
-        chosen = (in_folds & ~is_apart)[views.nodule]
-        shows_nodule = views.kind != BACKGROUND
+        chosen = (in_folds & ~is_apart)[patches.nodule]
+        shows_nodule = patches.kind != BACKGROUND
         self.patches_of_nodule = {
-            int(n): np.flatnonzero(chosen & shows_nodule & (views.nodule == n))
-            for n in np.unique(views.nodule[chosen & shows_nodule])
+            int(n): np.flatnonzero(chosen & shows_nodule & (patches.nodule == n))
+            for n in np.unique(patches.nodule[chosen & shows_nodule])
         }
         if not self.patches_of_nodule:
             raise InputError(
                 f"There is no nodule to learn from in the folds {list(config.train_folds)}. Choose other folds, or a smaller validation_share."
             )
-        self.background_patches_found = np.flatnonzero(chosen & ~shows_nodule)
-        self.empty_planes = _empty_planes(views, np.flatnonzero(chosen))
+        self.background_patches = np.flatnonzero(chosen & ~shows_nodule)
+        self.empty_planes = _empty_planes(patches, np.flatnonzero(chosen))
         readers = np.array([nodule.n_readers for nodule in nodules], dtype=np.float64)
         self.sample_weight = np.sqrt(readers) / np.sqrt(readers[list(self.patches_of_nodule)]).mean()
 
@@ -67,73 +73,68 @@ class TrainingSet:
         """Batches per epoch."""
         return max(1, len(self.patches_of_nodule) // self.config.batch_size)
 
-    def require_patches_for(self, processes: int) -> None:
-        """Every process needs a patch in every batch.
-
-        Raises:
-            InputError: there are more processes than patches.
-        """
-        patches = min(self.config.batch_size, len(self.patches_of_nodule)) + self._background_count()
-        if patches < processes:
-            raise InputError(
-                f"{processes} processes cannot share batches of {patches} patches. Start fewer processes, or raise batch_size."
-            )
-
     def epoch(self, epoch: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
         """The batches of one epoch, or the share of each that falls to one of several processes."""
         rng = np.random.default_rng([self.config.seed, epoch])
         order = rng.permutation(list(self.patches_of_nodule))
         size = self.config.batch_size
+        background = self.config.background_patches if len(self.background_patches) else 0
         for step in range(self.steps()):
             nodules = order[step * size : (step + 1) * size]
-            with_background = np.concatenate([nodules, np.full(self._background_count(), -1)])
-            own = np.array_split(np.arange(len(with_background)), processes)[process]
+            with_background = np.concatenate([nodules, np.full(background, -1)])
+            own = shared_places(len(with_background), process, processes)
             seeds = [np.random.SeedSequence([self.config.seed, epoch, step, int(place)]) for place in own]
             yield self._batch(with_background[own], [np.random.default_rng(seed) for seed in seeds])
-
-    def _background_count(self) -> int:
-        return self.config.background_patches if len(self.background_patches_found) else 0
 
     def _batch(self, nodules: np.ndarray, generators: list[np.random.Generator]) -> Batch:
         """Args: nodules (B,), -1 for a patch without one; one source of randomness per patch."""
         draws = [self._draw(int(nodule), rng) for nodule, rng in zip(nodules, generators, strict=True)]
-        views, rows, slots = zip(*draws, strict=True)
-        views = np.array(views)
-        patch_of_plane = np.repeat(np.arange(len(views)), [len(part) for part in rows])
-        rows, slots = np.concatenate(rows), np.concatenate(slots)
-        narrow = self.views.kind[views] != PATCH_KINDS.index("volume")
-        grids = random_grids(self.config.patch, self.views.hu.shape[-1], narrow, generators)[patch_of_plane]
-        hu = apply_grids(torch.from_numpy(self.views.hu[rows].astype(np.float32)), grids)
+        chosen = np.array([patch for patch, _, _ in draws])
+        planes = np.concatenate([planes for _, planes, _ in draws])
+        slots = np.concatenate([slots for _, _, slots in draws])
+        patch_of_plane = np.repeat(np.arange(len(draws)), [len(own) for _, own, _ in draws])
+        kind = self.patches.kind[chosen]
+        narrow = kind != PATCH_KINDS.index("volume")
+        grids = random_grids(self.config.patch, self.patches.hu.shape[-1], narrow, generators)[patch_of_plane]
+        hu = apply_grids(torch.from_numpy(self.patches.hu[planes].astype(np.float32)), grids)
         hu = random_grey(hu, patch_of_plane, generators)
-        outline = apply_grids(torch.from_numpy(self.views.outline[rows].astype(np.float32) / 255), grids)
-        weight = np.where(self.views.kind[views] == BACKGROUND, 0.0, self.sample_weight[self.views.nodule[views]])
-        return _assemble(
-            self.nodules, self.views, views, weight, hu, outline, (patch_of_plane, slots), self.config.patch
+        outline = apply_grids(torch.from_numpy(self.patches.outline[planes].astype(np.float32) / 255), grids)
+        weight = np.where(kind == BACKGROUND, 0.0, self.sample_weight[self.patches.nodule[chosen]])
+        exists, (grey, inside) = _stacked(
+            len(draws), patch_of_plane, slots, self.config.patch, (_normalised(hu, self.config.patch), outline)
         )
+        return Batch(grey, exists, _targets(self.nodules, self.patches, chosen, weight, inside))
 
     def _draw(self, nodule: int, rng: np.random.Generator) -> tuple[int, np.ndarray, np.ndarray]:
-        """A view of the nodule (or one without, for -1), and which of its planes go where: their rows and their slots."""
+        """A patch of the nodule (or one without, for -1), and which planes go where: prepared planes and their slots."""
         if nodule < 0:
-            view = int(rng.choice(self.background_patches_found))
-            return view, *self._draw_planes(view, rng)
-        views = self.patches_of_nodule[nodule]
-        weights = np.array([KIND_WEIGHTS[PATCH_KINDS[kind]] for kind in self.views.kind[views]])
-        view = int(rng.choice(views, p=weights / weights.sum()))
-        rows, slots = self._draw_planes(view, rng)
+            patch = int(rng.choice(self.background_patches))
+            return patch, *self._draw_planes(patch, rng)
+        patches = self.patches_of_nodule[nodule]
+        weights = np.array([KIND_WEIGHTS[PATCH_KINDS[kind]] for kind in self.patches.kind[patches]])
+        patch = int(rng.choice(patches, p=weights / weights.sum()))
+        planes, slots = self._draw_planes(patch, rng)
         free = np.setdiff1d(np.arange(self.config.patch.shape[0]), slots)
         wanted = int(rng.integers(self.config.empty_planes + 1)) if len(self.empty_planes) else 0
         count = min(wanted, len(free))
-        empty_rows = rng.choice(self.empty_planes, count) if count else np.array([], dtype=np.int64)
+        empty_planes = rng.choice(self.empty_planes, count) if count else np.array([], dtype=np.int64)
         empty_slots = rng.choice(free, count, replace=False)
-        return view, np.concatenate([rows, empty_rows]), np.concatenate([slots, empty_slots])
+        return patch, np.concatenate([planes, empty_planes]), np.concatenate([slots, empty_slots])
 
-    def _draw_planes(self, view: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Some planes of the view, the middle one among them: their rows and their slots."""
-        planes = np.arange(self.views.planes(view).start, self.views.planes(view).stop)
-        middle = planes[np.argmin(np.abs(self.views.height_mm[planes]))]
+    def _draw_planes(self, patch: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Some planes of a patch, the middle one among them, and their slots."""
+        planes = np.arange(self.patches.planes(patch).start, self.patches.planes(patch).stop)
+        middle = planes[np.argmin(np.abs(self.patches.height_mm[planes]))]
         others = rng.permutation(planes[planes != middle])[: self.config.largest_stack - 1]
-        rows = np.concatenate([[middle], others])
-        return rows, _slots(self.views, rows, self.config.patch)
+        drawn = np.concatenate([[middle], others])
+        return drawn, self.patches.slots(drawn, self.config.patch)
+
+
+def shared_places(places: int, process: int, processes: int) -> np.ndarray:
+    """The places of a batch that fall to one process: every n-th, and as many for each process."""
+    turns = -(-places // processes)
+    own: np.ndarray = (process + processes * np.arange(turns)) % places
+    return own
 
 
 def validation_patients(patients: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -142,66 +143,78 @@ def validation_patients(patients: np.ndarray, share: float, seed: int) -> np.nda
 
 
 def evaluation_batches(
-    views: TrainingPatches, nodules: Sequence[LidcNodule], chosen: np.ndarray, patch: PatchSpec, batch_size: int = 16
+    patches: TrainingPatches,
+    nodules: Sequence[LidcNodule],
+    chosen: np.ndarray,
+    spec: PatchSpec,
+    batch_size: int = 16,
 ) -> Iterator[tuple[np.ndarray, Batch]]:
-    """Unchanged patches of the views `chosen`, with their indices; every plane that exists is there."""
+    """Unchanged training patches, with every plane that exists.
+
+    Args:
+        patches: the prepared data.
+        nodules: all rows of the table.
+        chosen: indices of the wanted patches.
+        spec: what the network sees.
+        batch_size: patches at a time.
+
+    Yields:
+        The indices of the patches of a batch, and the batch; short stacks first.
+    """
     inner = slice(MARGIN_PIXELS, -MARGIN_PIXELS)
-    ordered = chosen[np.argsort(views.plane_count[chosen], kind="stable")]
+    ordered = chosen[np.argsort(patches.plane_count[chosen], kind="stable")]
     for start in range(0, len(ordered), batch_size):
         part = ordered[start : start + batch_size]
-        rows = np.concatenate([np.arange(s.start, s.stop) for s in map(views.planes, part)])
-        patch_of_plane = np.repeat(np.arange(len(part)), views.plane_count[part])
-        hu = torch.from_numpy(views.hu[rows][:, inner, inner].astype(np.float32))
-        outline = torch.from_numpy(views.outline[rows][:, inner, inner] / np.float32(255))
-        places = (patch_of_plane, _slots(views, rows, patch))
-        yield part, _assemble(nodules, views, part, np.ones(len(part)), hu, outline, places, patch)
+        planes = np.concatenate([np.arange(own.start, own.stop) for own in map(patches.planes, part)])
+        patch_of_plane = np.repeat(np.arange(len(part)), patches.plane_count[part])
+        hu = torch.from_numpy(patches.hu[planes][:, inner, inner].astype(np.float32))
+        outline = torch.from_numpy(patches.outline[planes][:, inner, inner] / np.float32(255))
+        exists, (grey, inside) = _stacked(
+            len(part), patch_of_plane, patches.slots(planes, spec), spec, (_normalised(hu, spec), outline)
+        )
+        yield part, Batch(grey, exists, _targets(nodules, patches, part, np.ones(len(part)), inside))
 
 
-def _slots(views: TrainingPatches, rows: np.ndarray, patch: PatchSpec) -> np.ndarray:
-    """Which plane of the patch each prepared plane is."""
-    step_mm, middle = patch.spacing_mm[0], (patch.shape[0] - 1) / 2
-    return np.rint(views.height_mm[rows] / step_mm + middle).astype(np.int64)
+def _normalised(hu: Tensor, spec: PatchSpec) -> Tensor:
+    return torch.from_numpy(spec.normalise(hu.numpy()))
 
 
-def _assemble(
-    nodules: Sequence[LidcNodule],
-    views: TrainingPatches,
-    chosen: np.ndarray,
-    weight: np.ndarray,
-    hu: Tensor,
-    outline: Tensor,
-    places: tuple[np.ndarray, np.ndarray],
-    patch: PatchSpec,
-) -> Batch:
-    patch_of_plane, slot = (torch.from_numpy(index) for index in places)
-    exists = torch.zeros(len(chosen), patch.shape[0], dtype=torch.bool)  # (B, Z)
-    exists[patch_of_plane, slot] = True
-    low, high = patch.window_hu
-    planes, outlines = (hu.new_zeros(*exists.shape, *hu.shape[1:]) for _ in range(2))
-    planes[patch_of_plane, slot] = ((hu - low) / (high - low)).clamp(0, 1)
-    outlines[patch_of_plane, slot] = outline
-    rows = [nodules[index] for index in views.nodule[chosen]]
-    targets = Targets(
+def _stacked(
+    count: int, patch_of_plane: np.ndarray, slots: np.ndarray, spec: PatchSpec, planes: tuple[Tensor, Tensor]
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Which planes of the patches exist (B, Z), and two kinds of planes (P, H, W) at their slots of patches (B, Z, H, W), 0 elsewhere."""
+    places = torch.from_numpy(patch_of_plane), torch.from_numpy(slots)
+    exists = torch.zeros(count, spec.shape[0], dtype=torch.bool)
+    exists[places] = True
+    first, second = (values.new_zeros(*exists.shape, *values.shape[1:]) for values in planes)
+    first[places], second[places] = planes
+    return exists, (first, second)
+
+
+def _targets(
+    nodules: Sequence[LidcNodule], patches: TrainingPatches, chosen: np.ndarray, weight: np.ndarray, outline: Tensor
+) -> Targets:
+    rows = [nodules[index] for index in patches.nodule[chosen]]
+    return Targets(
         label=torch.tensor([row.label for row in rows]),
         rating=torch.tensor([row.malignancy for row in rows]),
         level_weight=torch.from_numpy(np.stack([row.level_shares() for row in rows]) / len(ATTRIBUTES)),
         log_diameter=torch.tensor([row.diameter_mm for row in rows]).log(),
         sample_weight=torch.from_numpy(weight.astype(np.float32)),
-        outline=outlines,
-        is_outlined=torch.from_numpy(views.is_outlined[chosen].astype(np.float32)),
+        outline=outline,
+        is_outlined=torch.from_numpy(patches.is_outlined[chosen].astype(np.float32)),
     )
-    return Batch(planes, exists, targets)
 
 
-def _empty_planes(views: TrainingPatches, chosen: np.ndarray) -> np.ndarray:
+def _empty_planes(patches: TrainingPatches, chosen: np.ndarray) -> np.ndarray:
     """Planes of scans with true context that lie well beyond their nodule."""
     found = []
-    for view in chosen:
-        if PATCH_KINDS[views.kind[view]] not in ("cube", "crop"):
+    for patch in chosen:
+        if PATCH_KINDS[patches.kind[patch]] not in TRUE_CONTEXT:
             continue
-        planes = np.arange(views.planes(view).start, views.planes(view).stop)
-        height = views.height_mm[planes]
-        with_nodule = height[views.outline[planes].max(axis=(1, 2)) > 0]
+        planes = np.arange(patches.planes(patch).start, patches.planes(patch).stop)
+        height = patches.height_mm[planes]
+        with_nodule = height[patches.outline[planes].max(axis=(1, 2)) > 0]
         if len(with_nodule):
             beyond = (height < with_nodule.min() - EMPTY_BEYOND_MM) | (height > with_nodule.max() + EMPTY_BEYOND_MM)
             found.append(planes[beyond])

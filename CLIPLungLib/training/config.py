@@ -1,16 +1,24 @@
-"""Everything that decides a training run, readable from a JSON file."""
+"""Everything that decides a training run, readable from a JSON file. There are no hidden values: every file lists every setting."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.patch import PatchSpec
+from CLIPLungLib.inference.checkpoint import LARGEST_PATCH_VOXELS
+from CLIPLungLib.model.image_encoder import TRUNKS
 from CLIPLungLib.model.network import NetworkConfig
 from CLIPLungLib.training.objective import LossWeights
+
+# From a value of the file to that of the configuration; ValueError says what it must be.
+Rule = Callable[[Any], Any]
+HIGHEST_NUMBER = 1e9
+REMEDY = "Start from configs/default.json beside this program's training code, which lists every setting."
 
 
 @dataclass(frozen=True)
@@ -20,60 +28,205 @@ class TrainConfig:
     Attributes:
         train_folds: patient folds to learn from.
         epochs: passes over the nodules.
-        batch_size: nodules per step.
+        batch_size: nodules per step, of all processes together.
         learning_rate: highest of the one-cycle schedule (AdamW).
         weight_decay: of AdamW.
         ema_decay: of the averaged weights, which are the ones evaluated and kept.
         largest_stack: planes of a nodule per step at most.
         empty_planes: nodule-free planes of other scans added per nodule at most, so that the gate learns to pass over them.
         text_encoder: "minilm" or "clip".
-        conditioned_texts: images per batch with texts of their own; -1 for all, as in the paper.
+        conditioned_texts: images per batch (of each process) with texts of their own; -1 for all, as in the paper.
         text_interval: steps from one encoding of the texts to the next.
         background_patches: patches without a nodule per step, to learn what is none.
         validation_share: share of the training patients kept apart to choose the epoch; 0 keeps the last epoch.
         seed: of weights, order and augmentation.
+        patch: what the network sees.
+        network: its sizes.
+        losses: the weight of each term.
     """
 
-    train_folds: tuple[int, ...] = (0, 1, 2, 3)
-    epochs: int = 60
-    batch_size: int = 48
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.02
-    ema_decay: float = 0.998
-    largest_stack: int = 6
-    empty_planes: int = 3
-    text_encoder: str = "minilm"
-    conditioned_texts: int = 1
-    text_interval: int = 8
-    background_patches: int = 4
-    validation_share: float = 0.1
-    seed: int = 0
-    patch: PatchSpec = field(default_factory=PatchSpec)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    losses: LossWeights = field(default_factory=LossWeights)
+    train_folds: tuple[int, ...]
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    ema_decay: float
+    largest_stack: int
+    empty_planes: int
+    text_encoder: str
+    conditioned_texts: int
+    text_interval: int
+    background_patches: int
+    validation_share: float
+    seed: int
+    patch: PatchSpec
+    network: NetworkConfig
+    losses: LossWeights
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """Build from plain values; unknown names are refused."""
-        parts = {"patch": PatchSpec, "network": NetworkConfig, "losses": LossWeights}
+    def from_dict(cls, values: Any, source: str = "Training configuration") -> TrainConfig:
+        """Build from plain values.
+
+        Args:
+            values: every setting by name.
+            source: names the settings in errors.
+
+        Raises:
+            InputError: unknown and missing names, values of another type or out of range, sizes that do not fit together.
+        """
         try:
-            built = {name: parts[name](**_tuples(value)) if name in parts else value for name, value in values.items()}
-            return cls(**_tuples(built))
-        except TypeError as error:
-            raise InputError(f"Training configuration: {error}.") from error
+            config = cls(**_checked(values, _RULES, ""))
+            _require_fit(config)
+        except ValueError as error:
+            raise InputError(f"{source}: {error}. {REMEDY}") from error
+        return config
 
     @classmethod
     def read(cls, file: Path) -> TrainConfig:
-        """Read a JSON file."""
+        """Read a JSON file.
+
+        Raises:
+            InputError: the file cannot be read, or as in `from_dict`.
+        """
         try:
-            return cls.from_dict(json.loads(Path(file).read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise InputError(f"Training configuration {file} cannot be read: {error}.") from error
+            values = json.loads(Path(file).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"Training configuration {file} cannot be read: {error}. {REMEDY}") from error
+        return cls.from_dict(values, f"Training configuration {file}")
 
 
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+def _whole(least: int) -> Rule:
+    def check(value: Any) -> int:
+        # A bool is an int to Python.
+        if type(value) is not int or not least <= value < HIGHEST_NUMBER:
+            raise ValueError(f"a whole number of at least {least}")
+        return value
+
+    return check
+
+
+def _number(words: str, is_allowed: Callable[[float], bool]) -> Rule:
+    def check(value: Any) -> float:
+        # No NaN and no infinity compares as smaller.
+        if type(value) not in (int, float) or not abs(value) < HIGHEST_NUMBER or not is_allowed(value):
+            raise ValueError(words)
+        return float(value)
+
+    return check
+
+
+def _one_of(*names: str) -> Rule:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in names:
+            raise ValueError(f"one of {', '.join(names)}")
+        return value
+
+    return check
+
+
+def _list_of(count: int, rule: Rule) -> Rule:
+    def check(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, (list, tuple)) or len(value) != count:
+            raise ValueError(f"a list of {count} values")
+        try:
+            return tuple(rule(item) for item in value)
+        except ValueError as error:
+            raise ValueError(f"a list of {count} values, each {error}") from error
+
+    return check
+
+
+def _folds(value: Any) -> tuple[int, ...]:
+    words = "a list of different whole numbers from 0, one or more"
+    if not isinstance(value, (list, tuple)) or not value:
+        raise ValueError(words)
+    try:
+        folds: tuple[int, ...] = _list_of(len(value), _whole(0))(value)
+    except ValueError as error:
+        raise ValueError(words) from error
+    if len(set(folds)) < len(folds):
+        raise ValueError(words)
+    return folds
+
+
+_ANY_NUMBER = _number("a number", lambda _: True)
+_POSITIVE = _number("a number above 0", lambda value: value > 0)
+_NOT_NEGATIVE = _number("a number of at least 0", lambda value: value >= 0)
+_SHARE = _number("a number of at least 0 and below 1", lambda value: 0 <= value < 1)
+_RULES: dict[str, Rule | dict[str, Rule]] = {
+    "train_folds": _folds,
+    "epochs": _whole(1),
+    "batch_size": _whole(1),
+    "learning_rate": _POSITIVE,
+    "weight_decay": _NOT_NEGATIVE,
+    "ema_decay": _SHARE,
+    "largest_stack": _whole(1),
+    "empty_planes": _whole(0),
+    "text_encoder": _one_of("minilm", "clip"),
+    "conditioned_texts": _whole(-1),
+    "text_interval": _whole(1),
+    "background_patches": _whole(0),
+    "validation_share": _SHARE,
+    "seed": _whole(0),
+    "patch": {
+        "shape": _list_of(3, _whole(1)),
+        "spacing_mm": _list_of(3, _POSITIVE),
+        "window_hu": _list_of(2, _ANY_NUMBER),
+    },
+    "network": {
+        "encoder": _one_of("slice", "channel"),
+        "planes": _whole(1),
+        "pixels": _whole(8),
+        "groups": _whole(1),
+        "text_dim": _whole(1),
+        "dropout": _SHARE,
+    },
+    "losses": dict.fromkeys(LossWeights.__dataclass_fields__, _NOT_NEGATIVE),
+}
+_PARTS = {"patch": PatchSpec, "network": NetworkConfig, "losses": LossWeights}
+
+
+def _checked(values: Any, rules: Mapping[str, Rule | dict[str, Rule]], prefix: str) -> dict[str, Any]:
+    """The values after their rules; `prefix` is what the names of nested settings begin with."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{prefix.rstrip('.') or 'it'} must hold settings by name")
+    for word, names in (("unknown", set(values) - set(rules)), ("missing", set(rules) - set(values))):
+        if names:
+            raise ValueError(f"{word} settings: {', '.join(sorted(prefix + str(name) for name in names))}")
+    found: dict[str, Any] = {}
+    for name, rule in rules.items():
+        if isinstance(rule, dict):
+            found[name] = _PARTS[name](**_checked(values[name], rule, f"{prefix}{name}."))
+            continue
+        try:
+            found[name] = rule(values[name])
+        except ValueError as error:
+            raise ValueError(f"{prefix}{name} must be {error}, not {values[name]!r}") from error
+    return found
+
+
+def _require_fit(config: TrainConfig) -> None:
+    """What no setting shows alone."""
+    patch, network, losses = config.patch, config.network, config.losses
+    if patch.shape != (network.planes, network.pixels, network.pixels):
+        raise ValueError(
+            f"patch.shape {list(patch.shape)} must be network.planes, network.pixels, network.pixels: "
+            f"{[network.planes, network.pixels, network.pixels]}"
+        )
+    if network.pixels % 8:
+        raise ValueError(f"network.pixels must be a multiple of 8, not {network.pixels}")
+    if patch.shape[0] * patch.shape[1] * patch.shape[2] > LARGEST_PATCH_VOXELS:
+        raise ValueError(f"patch.shape {list(patch.shape)} has more than {LARGEST_PATCH_VOXELS} voxels")
+    channels = TRUNKS[network.encoder][-1][0]
+    if channels % network.groups:
+        raise ValueError(f"network.groups must divide the {channels} channels of the encoder, not be {network.groups}")
+    if patch.spacing_mm[1] != patch.spacing_mm[2]:
+        raise ValueError(f"patch.spacing_mm must be the same for rows and columns, not {list(patch.spacing_mm)}")
+    if not any(vars(losses).values()):
+        raise ValueError("losses are all 0, so there is nothing to learn")
+    if network.encoder == "channel" and (losses.gate or losses.outline):
+        raise ValueError("losses.gate and losses.outline must be 0 for the encoder 'channel', which draws no outline")

@@ -1,124 +1,156 @@
-"""Cross-validation over the given patient folds: train on four, answer for the fifth, keep every answer in one file per variant."""
+"""Cross-validation by patient folds: for each fold a checkpoint that has not seen it, and that checkpoint's answers for it.
+
+A fold's checkpoint is complete. Its calibrations are fitted on the answers for the other folds, so that everything it says of its own
+fold (probabilities, sets, intervals, warnings) can be judged as it stands.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from CLIPLungLib.atomic_write import atomic_write
+from CLIPLungLib.calibration.calibrations import Calibrations
 from CLIPLungLib.calibration.out_of_distribution import fit_feature_space
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from CLIPLungLib.inference.classifier import NoduleClassifier
+from CLIPLungLib.lidc.citations import DATA_CITATION, METHOD_CITATION
 from CLIPLungLib.lidc.nodule_table import LidcNodule
 from CLIPLungLib.lidc.training_patches import TrainingPatches
 from CLIPLungLib.model.text_encoder import TextEncoder
+from CLIPLungLib.training.calibrate import FEWEST_READERS, fit_calibrations
 from CLIPLungLib.training.config import TrainConfig
-from CLIPLungLib.training.parallel import process_rank, wait_for_all
-from CLIPLungLib.training.predict import Predictions, features_and_presence, join_predictions
+from CLIPLungLib.training.fold_answers import ANSWERS_NAME, FoldAnswers, answer_fold, join_answers
+from CLIPLungLib.training.learned_features import learned_features
+from CLIPLungLib.training.processes import process_rank, wait_for_all
 from CLIPLungLib.training.trainer import Trainer
 
-ANSWERS_NAME, JUDGEMENTS_NAME = "answers.npz", "judgements.npz"
+CHECKPOINT_NAME = "cliplung.safetensors"
+Progress = Callable[[int, int, str], None]
+
+
+def fold_folder(run: Path, fold: int) -> Path:
+    """Where a cross-validation keeps what belongs to a fold."""
+    return run / f"fold{fold}"
 
 
 def cross_validate(
     config: TrainConfig,
-    views: TrainingPatches,
+    patches: TrainingPatches,
     nodules: Sequence[LidcNodule],
+    lidc_folder: Path,
     output: Path,
     device: str = "auto",
     text_encoder: TextEncoder | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
-) -> Predictions:
-    """Out-of-fold answers for every view; a run that was stopped continues.
+    progress: Progress | None = None,
+) -> FoldAnswers:
+    """Train on all folds but one, answer for that one, for each fold in turn; a run that was stopped continues.
 
     Args:
         config: settings; its `train_folds` are all folds, of which each is left out in turn.
-        output: folder; one sub-folder per fold, and the answers in ANSWERS_NAME.
+        patches: prepared from the images of `nodules`.
+        nodules: all rows of the table.
+        lidc_folder: of the table and its images.
+        output: folder; `foldN/` gets a checkpoint and answers.
+        device: where to compute.
+        text_encoder: built from the configuration unless given.
+        progress: called as (epochs done, epochs in all, fold).
+
+    Returns:
+        The answers of all folds.
+
+    Raises:
+        InputError: fewer than two folds.
     """
-    parts = []
-    total = len(config.train_folds) * config.epochs
+    if len(config.train_folds) < 2:
+        raise InputError(
+            f"Cross-validation needs two folds at least, to answer for each with the others; got {list(config.train_folds)}."
+        )
     for place, fold in enumerate(config.train_folds):
-        folder = output / f"fold{fold}"
-        file = folder / ANSWERS_NAME
+        file = fold_folder(output, fold) / CHECKPOINT_NAME
         if not file.is_file():
             own = replace(config, train_folds=tuple(other for other in config.train_folds if other != fold))
-            trainer = Trainer(own, views, nodules, folder, device, text_encoder)
-            before = place * config.epochs
-            trainer.run(lambda done, _, b=before, f=fold: progress(b + done, total, f"fold {f}") if progress else None)
+            trainer = Trainer(own, patches, nodules, file.parent, device, text_encoder)
+            trainer.run(
+                _shifted(progress, place * config.epochs, len(config.train_folds) * config.epochs, f"fold {fold}")
+            )
             if process_rank() == 0:
-                if config.losses.outline:
-                    judge_fold(trainer, fold, folder / JUDGEMENTS_NAME)
-                answer_fold(trainer, views, nodules, fold).save(file)
+                save_checkpoint(file, as_checkpoint(trainer, None))
             wait_for_all()
-        parts.append(Predictions.load(file))
-    return join_predictions(parts)
+    if process_rank() == 0:
+        _answer_and_calibrate(config.train_folds, nodules, lidc_folder, output, device)
+    wait_for_all()
+    return read_answers(output, config.train_folds)
 
 
-def answer_fold(trainer: Trainer, views: TrainingPatches, nodules: Sequence[LidcNodule], fold: int) -> Predictions:
-    """Answers of a finished training for every view of a fold it has not seen."""
-    of_fold = np.array([nodule.fold == fold for nodule in nodules])[views.nodule]
-    return trainer.answer(trainer.run(), np.flatnonzero(of_fold))
-
-
-@dataclass(frozen=True, eq=False)
-class Judgements:
-    """How familiar views looked to the network that had not seen their patients.
-
-    Attributes:
-        view: (V,) index into the prepared views.
-        presence: (V,) of an outline at the click.
-        distance: (V,) from the nodules that network knew.
-    """
-
-    view: np.ndarray
-    presence: np.ndarray
-    distance: np.ndarray
-
-
-def read_judgements(output: Path, folds: Sequence[int]) -> Judgements:
-    """The judgements of all folds of a cross-validation, one after the other."""
-    parts = []
+def _answer_and_calibrate(
+    folds: Sequence[int], nodules: Sequence[LidcNodule], lidc_folder: Path, output: Path, device: str
+) -> None:
     for fold in folds:
-        with np.load(output / f"fold{fold}" / JUDGEMENTS_NAME, allow_pickle=False) as arrays:
-            parts.append({name: arrays[name] for name in Judgements.__dataclass_fields__})
-    return Judgements(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        folder = fold_folder(output, fold)
+        if not (folder / ANSWERS_NAME).is_file():
+            classifier = NoduleClassifier(load_checkpoint(folder / CHECKPOINT_NAME), device)
+            answer_fold(classifier, lidc_folder, nodules, fold).save(folder / ANSWERS_NAME)
+    answers = read_answers(output, folds)
+    for fold in folds:
+        file = fold_folder(output, fold) / CHECKPOINT_NAME
+        checkpoint = load_checkpoint(file)
+        calibrations = fit_calibrations(answers.of(answers.fold != fold), nodules, checkpoint.draws_outline)
+        if checkpoint.calibrations != calibrations:
+            save_checkpoint(file, replace(checkpoint, calibrations=calibrations))
 
 
-def judge_fold(trainer: Trainer, fold: int, file: Path) -> None:
-    """Write how familiar every view of a left-out fold looks to a finished training."""
-    of_fold = np.array([nodule.fold == fold for nodule in trainer.data.nodules])[trainer.views.nodule]
-    space = fit_feature_space(learned_features(trainer))
-    view, feature, found = features_and_presence(
-        trainer.run(),
-        trainer.views,
-        trainer.data.nodules,
-        np.flatnonzero(of_fold),
-        trainer.config.patch,
-        trainer.device,
-    )
-    with atomic_write(file) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, view=view, presence=found, distance=space.distance(feature))
-
-
-def finished_answers(folder: Path, folds: Sequence[int]) -> Predictions:
-    """The out-of-fold answers of a cross-validation's folder.
+def read_answers(run: Path, folds: Sequence[int]) -> FoldAnswers:
+    """The answers of a finished cross-validation, in the order of the folds.
 
     Raises:
         InputError: it is not finished.
     """
-    files = [folder / f"fold{fold}" / ANSWERS_NAME for fold in folds]
-    missing = [file for file in files if not file.is_file()]
-    if missing:
-        raise InputError(f"{missing[0]} is missing: that cross-validation is not finished. Run its command again.")
-    return join_predictions([Predictions.load(file) for file in files])
+    return join_answers([FoldAnswers.load(fold_folder(run, fold) / ANSWERS_NAME) for fold in folds])
 
 
-def learned_features(trainer: Trainer) -> np.ndarray:
-    """(N, D) features of the views a finished training has learned from."""
-    chosen = np.concatenate(list(trainer.data.patches_of_nodule.values()))
-    _, feature, _ = features_and_presence(
-        trainer.run(), trainer.views, trainer.data.nodules, chosen, trainer.config.patch, trainer.device
+def as_checkpoint(trainer: Trainer, calibrations: Calibrations | None) -> Checkpoint:
+    """What a finished training has learned."""
+    draws_outline = trainer.config.losses.outline > 0
+    features = learned_features(trainer) if draws_outline else None
+    bank = trainer.text_bank()
+    return Checkpoint(
+        network=trainer.best_network.cpu().requires_grad_(False),
+        class_text=bank.classes.float().cpu(),
+        level_text=bank.levels.float().cpu(),
+        text_scale=trainer.text_scale,
+        patch=trainer.config.patch,
+        draws_outline=draws_outline,
+        feature_space=fit_feature_space(features) if features is not None else None,
+        calibrations=calibrations,
+        provenance=provenance(trainer),
     )
-    return feature
+
+
+def provenance(trainer: Trainer) -> dict[str, Any]:
+    """Plain facts of a training that its checkpoint keeps."""
+    config = trainer.config
+    return {
+        "trained_on": f"LIDC-IDRI, patient folds {list(config.train_folds)}",
+        "nodules": len(np.unique(trainer.training_patches.nodule[trainer.learned_patches()])),
+        "calibrated_on": f"out-of-fold answers for nodules with >= {FEWEST_READERS} readers",
+        "text_encoder": trainer.objective.texts.encoder.name,
+        "epochs": config.epochs,
+        "losses": asdict(config.losses),
+        "seed": config.seed,
+        "data": DATA_CITATION,
+        "method": METHOD_CITATION,
+        "use": "Research use only.",
+    }
+
+
+def _shifted(progress: Progress | None, before: int, total: int, name: str) -> Callable[[int, int], None]:
+    def show(done: int, _of_fold: int) -> None:
+        if progress:
+            progress(before + done, total, name)
+
+    return show

@@ -19,11 +19,11 @@ def log_epoch(folder: Path, epoch: int, values: dict[str, float]) -> None:
 def write_row(file: Path, epoch: int, values: dict[str, float]) -> None:
     """Replace the file by one that ends with this epoch."""
     earlier = [row for row in read_rows(file) if int(row["epoch"]) < epoch]
-    row = {"epoch": epoch} | {name: round(value, 5) for name, value in values.items()}
+    row: dict[str, float] = {"epoch": epoch, **{name: round(value, 5) for name, value in values.items()}}
     # Some figures exist in later epochs only.
-    columns = list(dict.fromkeys(name for known in (*earlier, row) for name in known))
+    columns = list(dict.fromkeys([*(name for known in earlier for name in known), *row]))
     with atomic_write(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns, restval="")
+        writer: csv.DictWriter[str] = csv.DictWriter(stream, columns, restval="")
         writer.writeheader()
         writer.writerows([*earlier, row])
 

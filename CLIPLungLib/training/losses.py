@@ -71,7 +71,7 @@ def attribute_rating_loss(
 
 def grouped_log_softmax(logits: Tensor, group: Tensor) -> Tensor:
     """Log softmax over the last axis (..., M), separately within each group of texts (M,)."""
-    members = [(group == index).nonzero().squeeze(1) for index in group.unique()]
+    members = [(group == index).nonzero().squeeze(1) for index in sorted(set(group.tolist()))]
     # Joined, not written into a tensor like the logits: with autocast the parts may be of higher precision than these.
     parts = torch.cat([functional.log_softmax(logits[..., places], dim=-1) for places in members], dim=-1)
     return parts[..., torch.cat(members).argsort()]

@@ -19,7 +19,6 @@ from CLIPLungLib.training.losses import (
     image_attribute_loss,
     image_class_loss,
 )
-from CLIPLungLib.training.parallel import process_rank, sizes_of_processes, summed_over_processes
 
 INITIAL_TAU = 0.07
 SMALLEST_TAU = 0.01
@@ -29,17 +28,17 @@ DICE_SMOOTHING = 10.0
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weight of each term in the sum; 0 leaves the term out. The paper's are 1, 1, alpha = 1, beta = 0.5 for the first four."""
+    """Weight of each term in the sum; 0 leaves the term out. The paper has the first four, with 1, 1, alpha = 1 and beta = 0.5."""
 
-    class_: float = 1.0
-    image_class: float = 1.0
-    image_attribute: float = 1.0
-    class_attribute: float = 0.5
-    rating: float = 0.0
-    diameter: float = 0.0
-    attribute_rating: float = 0.0
-    gate: float = 0.0
-    outline: float = 0.0
+    class_: float
+    image_class: float
+    image_attribute: float
+    class_attribute: float
+    rating: float
+    diameter: float
+    attribute_rating: float
+    gate: float
+    outline: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +63,15 @@ class Targets:
     outline: Tensor
     is_outlined: Tensor
 
+    def to(self, device: torch.device) -> Targets:
+        """The same on another device."""
+        return Targets(**{name: value.to(device) for name, value in vars(self).items()})
+
 
 class BankParts(nn.Module):
     """What is learned on the text side: the prompts, tau, and the running mean image the texts of a checkpoint are conditioned on."""
+
+    mean_image: Tensor
 
     def __init__(self, groups: int, dim: int, token_width: int) -> None:
         super().__init__()
@@ -74,12 +79,20 @@ class BankParts(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / INITIAL_TAU)))
         self.register_buffer("mean_image", torch.zeros(groups, dim))
 
+    @property
+    def scale(self) -> Tensor:
+        """1 / tau, never above 1 / SMALLEST_TAU."""
+        return self.log_scale.exp().clamp(max=1 / SMALLEST_TAU)
+
 
 class CLIPLungObjective(nn.Module):
     """The text side of training and the weighted sum of losses.
 
     Texts conditioned on every image of a batch are what the paper asks for and cost most of its training time. `conditioned` images per
     batch get texts of their own; all others use those of the running mean image, which are also the ones the checkpoint keeps.
+
+    One of several processes sees its own share of a batch: the first images of its share are conditioned on, and the running mean moves by
+    its share alone. DistributedDataParallel gives every process the first one's mean before the next step.
 
     Args:
         text_encoder: frozen.
@@ -89,8 +102,10 @@ class CLIPLungObjective(nn.Module):
         text_interval: steps from one encoding of the texts to the next; between them images learn from the last texts.
     """
 
+    attribute_of_level: Tensor
+
     def __init__(
-        self, text_encoder: TextEncoder, groups: int, weights: LossWeights, conditioned: int, text_interval: int = 1
+        self, text_encoder: TextEncoder, groups: int, weights: LossWeights, conditioned: int, text_interval: int
     ) -> None:
         super().__init__()
         self.weights = weights
@@ -102,11 +117,6 @@ class CLIPLungObjective(nn.Module):
         self.bank = BankParts(groups, text_encoder.dim, text_encoder.width)
         self.register_buffer("attribute_of_level", attribute_of_level(), persistent=False)
 
-    @property
-    def scale(self) -> Tensor:
-        """1 / tau, never above 1 / SMALLEST_TAU."""
-        return self.bank.log_scale.exp().clamp(max=1 / SMALLEST_TAU)
-
     def forward(self, output: NetworkOutput, targets: Targets) -> dict[str, Tensor]:
         """Named terms, each the weighted mean over the batch, and their weighted sum under "total"."""
         terms = {
@@ -117,8 +127,8 @@ class CLIPLungObjective(nn.Module):
         if self.weights.image_class or self.weights.image_attribute or self.weights.class_attribute:
             terms |= self._contrastive_terms(output.image_features, targets)
         means = {name: (value * targets.sample_weight).mean() for name, value in terms.items()}
-        if output.maps.gate_logits is not None:
-            means |= _localisation_terms(output.maps, targets)
+        if output.maps.gate_logits is not None and output.maps.outline_logits is not None:
+            means |= _localisation_terms(output.maps, output.maps.gate_logits, output.maps.outline_logits, targets)
         total = torch.stack([getattr(self.weights, name) * value for name, value in means.items()]).sum()
         return means | {"total": total}
 
@@ -127,28 +137,27 @@ class CLIPLungObjective(nn.Module):
         groups, attributes = image.shape[1], self.attribute_of_level
         terms = {
             # Sums over the T groups as in the paper; divided by T so that weights do not depend on it.
-            "image_class": image_class_loss(image, bank.classes, targets.label, self.scale) / groups,
-            "image_attribute": image_attribute_loss(image, bank.levels, targets.level_weight, attributes, self.scale)
+            "image_class": image_class_loss(image, bank.classes, targets.label, self.bank.scale) / groups,
+            "image_attribute": image_attribute_loss(
+                image, bank.levels, targets.level_weight, attributes, self.bank.scale
+            )
             / groups,
             "class_attribute": class_attribute_loss(
-                bank.classes, bank.levels, targets.label, targets.level_weight, attributes, self.scale
+                bank.classes, bank.levels, targets.label, targets.level_weight, attributes, self.bank.scale
             ),
         }
         if self.weights.attribute_rating:
             terms["attribute_rating"] = attribute_rating_loss(
-                image, bank.levels, targets.level_weight, attributes, self.scale
+                image, bank.levels, targets.level_weight, attributes, self.bank.scale
             )
         return terms
 
     def _texts_for(self, image: Tensor, weight: Tensor) -> TextBank:
         """Texts (B, ...) as each image of the batch (B, T, D) sees them."""
         batch = len(image)
-        if not self.training:
-            bank = self.text_bank()
-            return TextBank(bank.classes.expand(batch, -1, -1), bank.levels.expand(batch, -1, -1))
         self._update_mean(image, weight)
         if self._last_bank is None or self.step % self.text_interval == 0:
-            conditioned = self._count_conditioned(image)
+            conditioned = batch if self.conditioned < 0 else min(self.conditioned, batch)
             conditions = torch.cat([image[:conditioned], self.bank.mean_image.unsqueeze(0)])
             bank = self.texts(self.bank.prompts(conditions))
             self._last_bank = TextBank(bank.classes[-1:].detach(), bank.levels[-1:].detach())
@@ -159,13 +168,6 @@ class CLIPLungObjective(nn.Module):
         self.step += 1
         return TextBank(bank.classes[own], bank.levels[own])
 
-    def _count_conditioned(self, image: Tensor) -> int:
-        """How many images of this process get texts of their own: with several processes, the first ones of the whole batch."""
-        if self.conditioned < 0:
-            return len(image)
-        before = sum(sizes_of_processes(len(image), image.device)[: process_rank()])
-        return min(max(0, self.conditioned - before), len(image))
-
     def start_epoch(self) -> None:
         """Forget texts of earlier steps, so that an epoch is the same whether the run was resumed before it or not."""
         self.step, self._last_bank = 0, None
@@ -173,27 +175,27 @@ class CLIPLungObjective(nn.Module):
     @torch.no_grad()
     def _update_mean(self, image: Tensor, weight: Tensor) -> None:
         counts = (weight > 0).float()
-        sums = torch.cat([(image.detach().float() * counts[:, None, None]).sum(dim=0).flatten(), counts.sum()[None]])
-        sums = summed_over_processes(sums)
-        batch_mean = (sums[:-1] / sums[-1].clamp(min=1)).view_as(self.bank.mean_image)
+        batch_mean = (image.float() * counts[:, None, None]).sum(dim=0) / counts.sum().clamp(min=1)
         if not self.bank.mean_image.any():
             self.bank.mean_image.copy_(batch_mean)
         self.bank.mean_image.lerp_(batch_mean, 1 - MEAN_MOMENTUM)
 
     @torch.no_grad()
-    def text_bank(self) -> TextBank:
-        """The texts as the mean image sees them: classes (K, D), levels (M, D). This is what a checkpoint keeps."""
-        bank = self.texts(self.bank.prompts(self.bank.mean_image.unsqueeze(0)))
+    def text_bank(self, parts: BankParts) -> TextBank:
+        """The texts as the mean image of these parts sees them: classes (K, D), levels (M, D). This is what a checkpoint keeps."""
+        bank = self.texts(parts.prompts(parts.mean_image.unsqueeze(0)))
         return TextBank(bank.classes[0], bank.levels[0])
 
 
-def _localisation_terms(maps: FeatureMaps, targets: Targets) -> dict[str, Tensor]:
+def _localisation_terms(
+    maps: FeatureMaps, gate_logits: Tensor, outline_logits: Tensor, targets: Targets
+) -> dict[str, Tensor]:
     """Where the nodule is: cross entropy of the gate's cells, and cross entropy + Dice of the outline's pixels."""
     wanted = targets.outline[maps.patch_of_map, maps.plane_of_map]  # (N, H, W)
-    cells = functional.adaptive_avg_pool2d(wanted.unsqueeze(1), maps.gate_logits.shape[1:]).squeeze(1)
-    gate = _per_patch_mean(_cross_entropy(maps.gate_logits, cells), maps, len(targets.label))
-    pixels = _per_patch_mean(_cross_entropy(maps.outline_logits, wanted), maps, len(targets.label))
-    share = torch.sigmoid(maps.outline_logits)
+    cells = functional.adaptive_avg_pool2d(wanted.unsqueeze(1), (gate_logits.shape[1], gate_logits.shape[2])).squeeze(1)
+    gate = _per_patch_mean(_cross_entropy(gate_logits, cells), maps, len(targets.label))
+    pixels = _per_patch_mean(_cross_entropy(outline_logits, wanted), maps, len(targets.label))
+    share = torch.sigmoid(outline_logits)
     overlap, total = (
         wanted.new_zeros(len(targets.label)).index_add(0, maps.patch_of_map, value.sum(dim=(1, 2)))
         for value in (share * wanted, share + wanted)

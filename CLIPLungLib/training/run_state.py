@@ -31,13 +31,13 @@ def load_state(file: Path, modules: dict[str, nn.Module], optimizer: torch.optim
     """Put a saved state back in place and return its facts.
 
     Raises:
-        CheckpointError: the file is damaged or does not fit these modules.
+        CheckpointError: the file is damaged, or of a network with other sizes.
     """
     try:
         with safe_open(file, framework="pt") as stored:
-            facts = json.loads(stored.metadata()["facts"])
+            facts: dict[str, Any] = json.loads((stored.metadata() or {})["facts"])
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, TypeError, KeyError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{file} is no state of a run ({error}). Remove it to start anew.") from error
     for name, module in modules.items():
         own = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
@@ -51,7 +51,7 @@ def load_state(file: Path, modules: dict[str, nn.Module], optimizer: torch.optim
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what `replacing` began to write when a run was killed; makes the folder when it is missing."""
+    """Remove what `atomic_write` began to write when a run was killed; makes the folder when it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in folder.glob(".cliplung-*"):
         file.unlink()

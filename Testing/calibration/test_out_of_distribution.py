@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import numpy as np
@@ -12,9 +11,9 @@ from CLIPLungLib.calibration.out_of_distribution import (
     NOTHING_THERE,
     UNLIKE_KNOWN,
     FeatureSpace,
-    OutOfDistributionDetector,
-    fit_detector,
+    OutOfDistributionLimits,
     fit_feature_space,
+    fit_limits,
     presence_at_click,
 )
 from CLIPLungLib.errors import InputError, MissingPackageError
@@ -42,45 +41,30 @@ def test_distance_of_known_features_has_unit_spread_in_every_direction():
 
 def test_nineteen_of_twenty_known_pass_and_strangers_are_named():
     rng = np.random.default_rng(2)
-    known = fit_detector(drawn_features(rng, 800), rng.beta(20, 1, 800), known_share=0.95)
-    passed = [not known.warnings(f, p) for f, p in zip(drawn_features(rng, 2000), rng.beta(20, 1, 2000), strict=True)]
+    space = fit_feature_space(drawn_features(rng, 800))
+    limits = fit_limits(space.distance(drawn_features(rng, 800)), rng.beta(20, 1, 800), known_share=0.95)
+    distances, presence = space.distance(drawn_features(rng, 2000)), rng.beta(20, 1, 2000)
+    passed = [not limits.warnings(d, p) for d, p in zip(distances, presence, strict=True)]
     assert np.mean(passed) == pytest.approx(0.95, abs=0.025)
-    strangers = [known.warnings(feature, 1.0) for feature in drawn_features(rng, 100, shift=4.0)]
+    strangers = [limits.warnings(d, 1.0) for d in space.distance(drawn_features(rng, 100, shift=4.0))]
     assert strangers.count((UNLIKE_KNOWN,)) >= 99
 
 
-def test_limits_come_from_other_patients_where_given():
-    rng = np.random.default_rng(3)
-    features, presence, distances = drawn_features(rng, 200), np.linspace(0, 1, 201), np.linspace(0, 100, 201)
-    known = fit_detector(features, presence, known_share=0.9, distances=distances)
-    # Half of the lost tenth on either side.
-    assert known.largest_distance == pytest.approx(95.0)
-    assert known.least_presence == pytest.approx(0.05)
+def test_half_of_the_lost_share_goes_to_either_limit():
+    limits = fit_limits(np.linspace(0, 100, 201), np.linspace(0, 1, 201), known_share=0.9)
+    assert limits.largest_distance == pytest.approx(95.0)
+    assert limits.least_presence == pytest.approx(0.05)
 
 
 def test_warning_says_what_is_wrong_and_only_once():
-    space = FeatureSpace(np.zeros(2, np.float32), np.eye(2, dtype=np.float32))
-    known = OutOfDistributionDetector(space, largest_distance=5.0, least_presence=0.4)
-    near, at_limit, far = np.array([1.0, 1.0]), np.array([3.0, 4.0]), np.array([3.0, 4.1])
-    assert known.warnings(near, 0.9) == ()
-    assert known.warnings(at_limit, 0.4) == ()
-    assert known.warnings(far, 0.9) == (UNLIKE_KNOWN,)
-    assert known.warnings(near, 0.39) == (NOTHING_THERE,)
-    assert known.warnings(far, 0.39) == (NOTHING_THERE,)
-    assert known.warnings(near * np.nan, 0.9) == (UNLIKE_KNOWN,)
-    assert known.warnings(near, np.nan) == (NOTHING_THERE,)
-
-
-def test_stored_and_read_back_it_answers_the_same():
-    rng = np.random.default_rng(4)
-    known = fit_detector(drawn_features(rng, 100), rng.random(100))
-    assert known.arrays()["whitening"].dtype == np.float32
-    back = OutOfDistributionDetector.from_dict(json.loads(json.dumps(known.to_dict())), known.arrays())
-    features = drawn_features(rng, 20)
-    np.testing.assert_array_equal(back.space.distance(features), known.space.distance(features))
-    assert back.to_dict() == known.to_dict()
-    with pytest.raises(TypeError, match="speed"):
-        OutOfDistributionDetector.from_dict({**known.to_dict(), "speed": 1.0}, known.arrays())
+    limits = OutOfDistributionLimits(largest_distance=5.0, least_presence=0.4)
+    assert limits.warnings(1.0, 0.9) == ()
+    assert limits.warnings(5.0, 0.4) == ()
+    assert limits.warnings(5.1, 0.9) == (UNLIKE_KNOWN,)
+    assert limits.warnings(1.0, 0.39) == (NOTHING_THERE,)
+    assert limits.warnings(5.1, 0.39) == (NOTHING_THERE,)
+    assert limits.warnings(np.nan, 0.9) == (UNLIKE_KNOWN,)
+    assert limits.warnings(1.0, np.nan) == (NOTHING_THERE,)
 
 
 def test_presence_is_that_of_the_neighbourhood_of_the_click():
@@ -109,11 +93,11 @@ def test_what_cannot_be_fitted_is_refused(monkeypatch):
     with pytest.raises(InputError, match="same feature"):
         fit_feature_space(np.ones((30, 4)))
     with pytest.raises(InputError, match="share of known"):
-        fit_detector(features, np.ones(30), known_share=1.0)
+        fit_limits(np.ones(30), np.ones(30), known_share=1.0)
     with pytest.raises(InputError, match="presence of known"):
-        fit_detector(features, np.array([]))
+        fit_limits(np.ones(30), np.array([]))
     with pytest.raises(InputError, match="distances of known"):
-        fit_detector(features, np.ones(30), distances=np.array([np.nan]))
+        fit_limits(np.array([np.nan]), np.ones(30))
     monkeypatch.setitem(sys.modules, "sklearn.covariance", None)
     with pytest.raises(MissingPackageError, match="train"):
         fit_feature_space(features)
@@ -131,4 +115,4 @@ def test_space_that_does_not_fit_together_is_refused(arrays):
 @pytest.mark.parametrize("limits", [(np.nan, 0.5), (0.0, 0.5), (5.0, np.inf)])
 def test_limits_that_are_no_numbers_are_refused(limits):
     with pytest.raises(ValueError, match="limits must be numbers"):
-        OutOfDistributionDetector(FeatureSpace(np.zeros(2), np.eye(2)), *limits)
+        OutOfDistributionLimits(*limits)

@@ -6,8 +6,8 @@ from helpers.slicer_scene import NODULE_RAS, fake_result, require_rendering, syn
 
 from CLIPLungLib.demo.offscreen_views import SliceView, save_png
 from CLIPLungLib.demo.slicer_core_host import SLICE_VIEWS, StandaloneSlicer
-from CLIPLungLib.scene import result_store as results
-from CLIPLungLib.scene import slice_layers as layers
+from CLIPLungLib.scene import result_store
+from CLIPLungLib.scene import slice_layers
 
 require_rendering()
 
@@ -24,9 +24,9 @@ def draw(view_name, *, heat: bool, point: bool) -> tuple[np.ndarray, np.ndarray]
         ct_node = app.add_ct(synthetic_ct())
         points = app.add_points("Nodules", [("N-1", np.array(NODULE_RAS))])
         if heat:
-            results.show_result(ct_node, points, "1", fake_result())
+            result_store.show_result(ct_node, points, "1", fake_result())
         points.GetDisplayNode().SetVisibility(point)
-        layers.jump_slices(app.scene, NODULE_RAS)
+        slice_layers.jump_slices(app.scene, NODULE_RAS)
         view = SliceView(app, view_name, (SIZE, SIZE))
         view.zoom(WIDTH_MM)
         return view.picture().astype(int), view.to_xy(np.array(NODULE_RAS))

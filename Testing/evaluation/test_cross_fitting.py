@@ -1,30 +1,26 @@
-"""Figures of merit and what they are computed of: signs, opinions calibrated out of fold, floors, tables."""
+"""Reader reference, cross-fitted predictions, floors and the figures of both."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", reason="needs the extra 'train'")
-
-from sklearn.metrics import cohen_kappa_score, f1_score
-
-from CLIPLungLib.calibration.sphericity import fit_sphericity
+from CLIPLungLib.calibration.calibrations import Calibrations
+from CLIPLungLib.calibration.ordinal import Calibration
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.evaluation import metrics
-from CLIPLungLib.evaluation.comparison import FLOOR, SHIPPED, compare, readers_figures
-from CLIPLungLib.evaluation.cross_fitting import (
-    ABSENT_NAME,
-    Truth,
-    cross_fitted,
-    cross_fitted_classes,
+from CLIPLungLib.evaluation.comparison import READERS_DIAMETER, SHIPPED, compare, one_reader_figures
+from CLIPLungLib.evaluation.cross_fitting import cross_fitted, network_predictions, size_predictions
+from CLIPLungLib.evaluation.figures import AUC_ABOVE_3, BRIER, ECE, LABELS
+from CLIPLungLib.evaluation.reader_reference import (
+    CALCIFICATION_ABSENT,
+    ReaderReference,
+    reader_codes,
     reader_pairs,
-    readers_codes,
-    size_opinion,
 )
-from CLIPLungLib.evaluation.tables import AUC_MEAN, FIGURES_BEGIN, FIGURES_END, all_tables, write_figures
+from CLIPLungLib.evaluation.tables import FIGURES_BEGIN, FIGURES_END, all_tables, readme_table, write_readme_table
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES
+from CLIPLungLib.training.fold_answers import FoldAnswers
+from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, LEVEL_COUNT
 
 RNG = np.random.default_rng(3)
 
@@ -54,41 +50,8 @@ def nodules() -> list[LidcNodule]:
     return [nodule(index, *pair) for index, pair in enumerate(zip(ratings, sizes, strict=True))]
 
 
-def test_class_figures_equal_those_of_scikit_learn():
-    label, predicted = RNG.integers(0, 3, 200), RNG.integers(0, 3, 200)
-    figures = metrics.class_figures(label, predicted)
-    assert figures["macro-F1"] == pytest.approx(f1_score(label, predicted, average="macro"))
-    assert figures["quadratic kappa"] == pytest.approx(cohen_kappa_score(label, predicted, weights="quadratic"))
-    assert figures["accuracy, 3 classes"] == np.mean(label == predicted)
-    assert figures["recall, unsure"] == np.mean(predicted[label == 1] == 1)
-
-
-def test_class_without_a_case_has_no_recall_rather_than_none_right():
-    figures = metrics.class_figures(np.array([0, 0, 2]), np.array([0, 2, 2]))
-    assert np.isnan(figures["recall, unsure"])
-    assert figures["recall, benign"] == 0.5
-
-
-def test_bootstrap_draws_patients_with_all_their_nodules():
-    patients = np.repeat(np.arange(40), 5)
-    values = np.repeat(RNG.normal(size=40), 5)
-    low, high = metrics.patient_bootstrap(patients, lambda drawn: values[drawn].mean())
-    by_nodule = metrics.patient_bootstrap(np.arange(200), lambda drawn: values[drawn].mean())
-    assert high - low > 1.5 * (by_nodule[1] - by_nodule[0])
-    pair = metrics.patient_bootstrap(patients, lambda drawn: np.array([values[drawn].mean(), np.nan]))
-    assert pair[:, 0].tolist() == [low, high]
-    assert np.isnan(pair[:, 1]).all()
-
-
-def test_calibration_error_by_chance_is_that_of_right_probabilities():
-    probability = RNG.uniform(size=400)
-    by_chance = metrics.chance_calibration_error(probability)
-    drawn = [metrics.expected_calibration_error(RNG.random(400) < probability, probability) for _ in range(50)]
-    assert by_chance == pytest.approx(np.mean(drawn), rel=0.1)
-
-
 def test_calcification_is_asked_as_absent_or_not_since_its_codes_are_kinds():
-    assert readers_codes(nodule(0, 3, 5), ABSENT_NAME).tolist() == [1, 1, 0]
+    assert reader_codes(nodule(0, 3, 5), CALCIFICATION_ABSENT).tolist() == [1, 1, 0]
     one, others, place = reader_pairs([nodule(0, 3, 5)], "margin")
     assert (one.tolist(), others.tolist(), place.tolist()) == ([3, 4, 5], [4.5, 4, 3.5], [0, 0, 0])
 
@@ -105,87 +68,115 @@ def test_nothing_is_fitted_on_the_fold_it_answers_for():
 
 
 def test_size_alone_is_calibrated_and_ordered_as_the_size(nodules):
-    truth = Truth.of_nodules(nodules)
+    reference = ReaderReference.of_nodules(nodules)
     everyone = np.ones(len(nodules), dtype=bool)
-    opinion = size_opinion(truth.size_mm, truth, everyone)
-    assert np.array_equal(np.argsort(opinion.score), np.argsort(truth.size_mm))
-    assert np.abs(opinion.probability.mean() - np.mean(truth.rating > 3)) < 0.05
-    np.testing.assert_allclose(opinion.classes.sum(axis=1), 1)
-    probability, _ = cross_fitted_classes(opinion.score, truth, everyone)
-    np.testing.assert_array_equal(probability, opinion.probability)
+    found = size_predictions(reference.diameter_mm, reference, everyone)
+    assert np.array_equal(np.argsort(found.score), np.argsort(reference.diameter_mm))
+    assert np.abs(found.probability.mean() - np.mean(reference.rating > 3)) < 0.05
+    np.testing.assert_allclose(found.classes.sum(axis=1), 1)
+
+
+def test_ratings_on_a_boundary_follow_one_rule():
+    reference = ReaderReference.of_nodules([nodule(i, rating, 5) for i, rating in enumerate((2.49, 2.5, 3, 3.5, 3.51))])
+    assert reference.label.tolist() == [0, 1, 1, 1, 2]
+    assert reference.exceeds_3.tolist() == [False, False, False, True, True]
+
+
+def fold_answers(score: np.ndarray, fold: np.ndarray) -> FoldAnswers:
+    nan = np.full(len(score), np.nan)
+    levels = np.tile(np.arange(LEVEL_COUNT) / LEVEL_COUNT, (len(score), 1))
+    kind, nodule_index = np.zeros(len(score), int), np.arange(len(score))
+    return FoldAnswers(nodule_index, kind, fold, np.isnan(score), score, levels, nan, nan, nan, nan, nan, nan)
+
+
+def test_every_fold_is_calibrated_by_its_own_checkpoint():
+    calibrations = {
+        0: Calibrations(Calibration(1.0, (-1.0, 0.0, 1.0)), 0.5, None),
+        1: Calibrations(Calibration(1.0, (4.0, 5.0, 6.0)), 0.5, None),
+    }
+    found = network_predictions(fold_answers(np.array([0.0, 0.0]), np.array([0, 1])), calibrations)
+    assert found.probability == pytest.approx([0.5, 1 / (1 + np.exp(5))])
+    np.testing.assert_allclose(found.classes.sum(axis=1), 1)
+
+
+def compared(nodules, repeats=50):
+    reference, everyone = ReaderReference.of_nodules(nodules), np.ones(len(nodules), dtype=bool)
+    shipped = size_predictions(np.exp(reference.rating), reference, everyone)
+    signs = {name: np.random.default_rng(0).random(len(nodules)) for name in reference.signs}
+    predictions = {
+        READERS_DIAMETER: size_predictions(reference.diameter_mm, reference, everyone),
+        SHIPPED: type(shipped)(shipped.score, shipped.probability, shipped.classes, signs),
+    }
+    return compare(predictions, reference, READERS_DIAMETER, repeats)
 
 
 def test_differences_are_paired_and_a_perfect_answer_wins(nodules):
-    truth = Truth.of_nodules(nodules)
-    everyone = np.ones(len(nodules), dtype=bool)
-    opinions = {
-        FLOOR: size_opinion(truth.size_mm, truth, everyone),
-        SHIPPED: size_opinion(np.exp(truth.rating), truth, everyone),
-    }
-    found, differences = compare(opinions, truth, FLOOR, repeats=50)
-    assert found[SHIPPED][AUC_MEAN]["value"] == 1.0
-    gain = differences[SHIPPED][AUC_MEAN]
-    assert gain["value"] == pytest.approx(1 - found[FLOOR][AUC_MEAN]["value"])
+    found, gains = compared(nodules)
+    assert found[SHIPPED][AUC_ABOVE_3]["value"] == 1.0
+    gain, floor = gains[SHIPPED][AUC_ABOVE_3], found[READERS_DIAMETER][AUC_ABOVE_3]
+    assert gain["value"] == pytest.approx(1 - floor["value"])
     assert gain["interval"][0] > 0
     # A paired interval is that of the floor mirrored, as the other side never changes.
-    assert gain["interval"][0] == pytest.approx(1 - found[FLOOR][AUC_MEAN]["interval"][1])
+    assert gain["interval"][0] == pytest.approx(1 - floor["interval"][1])
+
+
+def test_every_figure_has_a_label_and_exactly_3_is_left_out_of_one_auc_alone(nodules):
+    at_3 = [nodule(500 + index, 3.0, 8.0) for index in range(7)]
+    found, gains = compared([*nodules, *at_3])
+    assert found[SHIPPED].keys() <= LABELS.keys()
+    assert found[SHIPPED][AUC_ABOVE_3]["n"] == len(nodules)
+    assert found[SHIPPED][BRIER]["n"] == len(nodules) + 7
+    # The percentile bootstrap of the ECE excludes its own value.
+    assert found[SHIPPED][ECE]["interval"] is None
+    assert found[SHIPPED][ECE]["by_chance"] > 0
+    assert ECE not in gains[SHIPPED]
 
 
 def test_one_reader_is_judged_by_the_others(nodules):
-    figures = readers_figures(nodules, repeats=20)
+    figures = one_reader_figures(nodules, repeats=20)
     # Codes 1, 2, 3 for every nodule: who is high has low others.
-    assert figures["Spearman, margin"]["value"] == pytest.approx(-1.0)
-    assert figures["Spearman, margin"]["n"] == len(nodules)
+    assert figures["spearman_margin"]["value"] == pytest.approx(-1.0)
+    assert figures["spearman_margin"]["n"] == len(nodules)
 
 
-def test_sphericity_is_learned_from_texts_and_outline():
-    text, longest = RNG.uniform(1, 5, 80), RNG.uniform(5, 20, 80)
-    short = longest * RNG.uniform(0.4, 1, 80)
-    volume = 4 / 3 * np.pi * (longest * RNG.uniform(0.3, 0.5, 80)) ** 3
-    ball = np.cbrt(6 * volume / np.pi)
-    rating = 1 + 0.2 * text + 1.5 * short / longest + 0.5 * ball / longest
-    calibration = fit_sphericity(text, longest, short, volume, rating)
-    np.testing.assert_allclose(calibration.level(text, longest, short, volume), rating, atol=1e-6)
-    with pytest.raises(InputError, match="10 outlined nodules"):
-        fit_sphericity(text[:9], longest[:9], short[:9], volume[:9], rating[:9])
-
-
-def test_tables_have_a_row_for_everything_in_the_results(nodules, tmp_path):
-    truth, everyone = Truth.of_nodules(nodules), np.ones(len(nodules), dtype=bool)
-    opinions = {FLOOR: size_opinion(truth.size_mm, truth, everyone)}
-    signs = {name: np.random.default_rng(0).random(len(nodules)) for name in truth.signs}
-    shipped = size_opinion(np.exp(truth.rating), truth, everyone)
-    opinions[SHIPPED] = type(shipped)(shipped.score, shipped.probability, shipped.classes, signs)
-    found, differences = compare(opinions, truth, FLOOR, repeats=10)
-    results = {
-        "rule": "made up",
-        "variants": {SHIPPED: "shipped (24 epochs)"},
-        "settings": {
-            "volumes": {
-                "nodules": 120,
-                "patients": 60,
-                "answers": found,
-                f"difference to {FLOOR}": differences,
-                "one reader": readers_figures(nodules, repeats=5),
-            }
-        },
-        "measurement": {},
-        "class sets": {},
-        "familiarity": {"warned, volume": {"value": 0.04, "interval": [0.02, 0.06], "n": 120}},
+def made_up_results(nodules) -> dict:
+    found, gains = compared(nodules, repeats=10)
+    setting = {
+        "nodules": 120,
+        "patients": 60,
+        "figures": found | {"own_diameter": found[READERS_DIAMETER]},
+        f"gain_over_{READERS_DIAMETER}": gains,
+        "one_reader": one_reader_figures(nodules, repeats=5),
     }
+    return {
+        "folds": [0, 1, 2],
+        "fewest_readers": 3,
+        "bootstraps": 10,
+        "runs": {SHIPPED: {"epochs": 24}},
+        "settings": {"volumes": setting, "true_context": setting},
+        "measurement": {},
+        "class_sets": {},
+        "warnings": {"volume": {"value": 0.04, "interval": [0.02, 0.06], "n": 120, "refused": 2}},
+    }
+
+
+def test_tables_have_a_row_for_everything_in_the_results(nodules):
+    results = made_up_results(nodules)
     tables = all_tables(results)
-    variants = tables["Variants, volumes (120 nodules of 60 patients)"]
-    assert "shipped (24 epochs) | 1.000" in variants
-    assert "0.040 (0.020 to 0.060)" in tables["Further statements of the shipped model"]
-    assert all(name in tables["Signs, one reader and the shipped model, volumes"] for name in truth.signs)
-    readme = tmp_path / "README.md"
+    assert "shipped (24 epochs) | 1.000" in tables["Runs, volumes (120 nodules of 60 patients)"]
+    warnings = tables["Sizes, class sets and warnings of the shipped model"]
+    assert "0.040 (0.020 to 0.060) | 120, 2 clicks refused" in warnings
+    signs = tables["Signs, one reader and the shipped model, volumes"]
+    assert all(name.replace("_", " ") in signs for name in ReaderReference.of_nodules(nodules).signs)
+
+
+def test_readme_gets_its_five_rows_between_its_marks(nodules, tmp_path):
+    results, readme = made_up_results(nodules), tmp_path / "README.md"
+    assert len(readme_table(results).splitlines()) == 2 + 5
     readme.write_text(f"before\n{FIGURES_BEGIN}\nold\n{FIGURES_END}\nafter\n", encoding="utf-8")
-    write_figures(readme, results)
+    write_readme_table(readme, results)
     written = readme.read_text(encoding="utf-8")
-    assert written.startswith("before\n")
-    assert written.endswith("after\n")
-    assert variants in written
-    assert "old" not in written
+    assert written == f"before\n{FIGURES_BEGIN}\n{readme_table(results)}\n{FIGURES_END}\nafter\n"
     readme.write_text("no marks", encoding="utf-8")
     with pytest.raises(InputError, match="once each"):
-        write_figures(readme, results)
+        write_readme_table(readme, results)

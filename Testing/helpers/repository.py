@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -26,3 +27,23 @@ def s4ext_values() -> dict[str, str]:
     return {
         key: value for key, _, value in (line.partition(" ") for line in lines if line and not line.startswith("#"))
     }
+
+
+def documentation() -> list[Path]:
+    """Every page that a person wrote."""
+    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "Resources" / "Documentation").glob("*.md"))]
+
+
+def program_texts() -> str:
+    """All string constants of library and module without docstrings and comments, one a line: what the program can say."""
+    texts = []
+    for file in [path for folder in (MODULE, LIBRARY) for path in sorted(folder.rglob("*.py"))]:
+        tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
+        # A string that stands alone is a docstring or nothing.
+        alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        texts += [
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone
+        ]
+    return "\n".join(texts)

@@ -1,21 +1,17 @@
-"""Training in seconds: made-up nodules, a text encoder of one table, a configuration to go with them.
-
-As a program it trains in a folder, alone or in torchrun's group: `python tiny_training.py FOLDER [without-averaging|plain-norm]`.
-"""
+"""Training in seconds: made-up nodules, a text encoder of one table, a configuration to go with them."""
 
 from __future__ import annotations
 
-import sys
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from CLIPLungLib.image.patch import PatchSpec
+from CLIPLungLib.lidc.nodule_images import PATCH_KINDS
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import PATCH_KINDS, TrainingPatches
+from CLIPLungLib.lidc.training_patches import TrainingPatches
 from CLIPLungLib.model.network import NetworkConfig
 from CLIPLungLib.model.text_encoder import PromptTokens, TextEncoder
 from CLIPLungLib.training import trainer as loop
@@ -24,26 +20,36 @@ from CLIPLungLib.training.objective import LossWeights
 from CLIPLungLib.vocabulary import ATTRIBUTES
 
 PATCH = PatchSpec(shape=(5, 32, 32), spacing_mm=(2.0, 1.0, 1.0))
-LOSSES = LossWeights(rating=1.0, diameter=1.0, gate=1.0, outline=1.0, attribute_rating=1.0)
+LOSSES = LossWeights(
+    class_=1.0,
+    image_class=1.0,
+    image_attribute=1.0,
+    class_attribute=0.5,
+    rating=1.0,
+    diameter=1.0,
+    attribute_rating=1.0,
+    gate=1.0,
+    outline=1.0,
+)
 CONFIG = TrainConfig(
     train_folds=(0, 1),
     epochs=4,
     batch_size=4,
     learning_rate=1e-3,
+    weight_decay=0.02,
+    ema_decay=0.998,
+    largest_stack=6,
+    empty_planes=3,
+    text_encoder="minilm",
     conditioned_texts=1,
     text_interval=2,
     background_patches=1,
     validation_share=0.25,
+    seed=0,
     patch=PATCH,
     network=NetworkConfig(planes=5, pixels=32, text_dim=8),
     losses=LOSSES,
 )
-# Five patches a step, so that two processes hold three and two; four images with texts of their own, so that both hold some.
-SHARED_CONFIG = replace(
-    CONFIG, epochs=2, conditioned_texts=4, network=replace(CONFIG.network, dropout=0.0), learning_rate=1e-4
-)
-# Adam makes whole steps of gradients that are nothing but rounding (those of biases before a normalisation); with this, it does not.
-SHARED_EPS = 1e-4
 
 
 class LetterEncoder(TextEncoder):
@@ -131,23 +137,8 @@ def compute_in_single_precision() -> None:
     loop.autocast = lambda device: nullcontext()
 
 
-def train_in(folder: Path, config: TrainConfig, device: str = "cpu", adam_eps: float = 1e-8) -> loop.Trainer:
+def train_in(folder: Path, config: TrainConfig = CONFIG, device: str | torch.device = "cpu") -> loop.Trainer:
     """A finished training."""
     trainer = loop.Trainer(config, tiny_patches(), NODULES, folder, device, LetterEncoder())
-    for group in trainer.optimizer.param_groups:
-        group["eps"] = adam_eps
     trainer.run()
     return trainer
-
-
-if __name__ == "__main__":
-    from CLIPLungLib.training.processes import joined_processes
-
-    compute_in_single_precision()
-    root, cases = Path(sys.argv[1]), sys.argv[2:]
-    average, share = loop.average_gradients, loop.share_batch_statistics
-    with joined_processes("cpu") as own_device:
-        for case in cases:
-            loop.average_gradients = (lambda parameters: None) if case == "without averaging" else average
-            loop.share_batch_statistics = (lambda module: None) if case == "plain norm" else share
-            train_in(root / case, SHARED_CONFIG, own_device, SHARED_EPS)

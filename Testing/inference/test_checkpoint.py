@@ -37,11 +37,9 @@ def test_round_trip_keeps_weights_texts_and_settings(tiny_checkpoint_file, tmp_p
     for key, value in checkpoint.network.state_dict().items():
         assert torch.equal(value, again.network.state_dict()[key]), key
     assert torch.equal(checkpoint.level_text, again.level_text)
-    assert (again.patch, again.calibration, again.text_scale) == (
-        checkpoint.patch,
-        checkpoint.calibration,
-        checkpoint.text_scale,
-    )
+    for name in ("patch", "calibrations", "text_scale", "draws_outline"):
+        assert getattr(again, name) == getattr(checkpoint, name), name
+    np.testing.assert_array_equal(again.feature_space.whitening, checkpoint.feature_space.whitening)
     assert again.provenance == checkpoint.provenance
     assert again.sha256 != checkpoint.sha256
     assert list(tmp_path.iterdir()) == [tmp_path / "again.safetensors"]
@@ -83,8 +81,8 @@ def test_foreign_safetensors_file_is_refused(tmp_path):
 
 def test_newer_format_is_refused_with_both_versions(tiny_checkpoint_file, tmp_path):
     header, tensors = parts(tiny_checkpoint_file)
-    with pytest.raises(CheckpointError, match=r"format version 3; this CLIPLung reads version 2"):
-        load_checkpoint(written(tmp_path, header | {"version": 3}, tensors))
+    with pytest.raises(CheckpointError, match=r"format version 4; this CLIPLung reads version 3"):
+        load_checkpoint(written(tmp_path, header | {"version": 4}, tensors))
 
 
 def test_other_vocabulary_is_refused(tiny_checkpoint_file, tmp_path):
@@ -111,24 +109,91 @@ def test_missing_weights_are_named(tiny_checkpoint_file, tmp_path):
 def test_text_bank_of_another_size_is_refused(tiny_checkpoint_file, tmp_path):
     header, tensors = parts(tiny_checkpoint_file)
     tensors["text.levels"] = tensors["text.levels"][:-1].clone()
-    with pytest.raises(CheckpointError, match=r"text.levels has shape \(39, 16\), expected \(40, 16\)"):
+    with pytest.raises(
+        CheckpointError, match=r"text.levels is torch.float32 \(39, 16\), expected torch.float32 \(40, 16\)"
+    ):
         load_checkpoint(written(tmp_path, header, tensors))
 
 
+def changed(header: dict, path: str, value: object) -> dict:
+    """A copy of a header with another value at a place such as "network.dropout"."""
+    copy = json.loads(json.dumps(header))
+    *above, name = path.split(".")
+    place = copy
+    for step in above:
+        place = place[step]
+    place[name] = value
+    return copy
+
+
 @pytest.mark.parametrize(
-    ("key", "value"),
+    ("path", "value"),
     [
-        ("network", {"planes": 9, "pixels": 32, "text_dim": 16, "surprise": 1}),
-        ("patch", {"shape": [9, 1_000_000, 1_000_000]}),
-        ("calibration", {"slope": -1.0, "offsets": [0, 1, 2]}),
-        ("calibration", {"slope": 1.0, "offsets": [2, 1, 0]}),
+        ("network.dropout", float("nan")),
+        ("network.groups", 0),
+        ("network.planes", 9.0),
+        ("network.planes", True),
+        ("network.encoder", "pickle"),
+        ("network.surprise", 1),
+        ("patch.shape", [9, 1_000_000, 1_000_000]),
+        ("patch.shape", [9, 32]),
+        ("patch.spacing_mm", [2.0, 1.0, float("inf")]),
+        ("patch.window_hu", [400.0, -1000.0]),
+        ("patch.window_hu", [-1000.0]),
         ("text_scale", "large"),
+        ("text_scale", float("inf")),
+        ("draws_outline", 1),
+        ("calibrations.probability.slope", -1.0),
+        ("calibrations.probability.slope", float("nan")),
+        ("calibrations.probability.offsets", [2, 1, 0]),
+        ("calibrations.probability.offsets", [0, 1]),
+        ("calibrations.class_set_threshold", float("nan")),
+        ("calibrations.outline.diameter.power", 0.0),
+        ("calibrations.outline.limits.least_presence", None),
+        ("calibrations.outline.sphericity.text", "x"),
+        ("provenance", "a text"),
     ],
 )
-def test_impossible_settings_are_refused(tiny_checkpoint_file, tmp_path, key, value):
+def test_impossible_settings_are_refused(tiny_checkpoint_file, tmp_path, path, value):
     header, tensors = parts(tiny_checkpoint_file)
     with pytest.raises(CheckpointError, match="do not fit together"):
-        load_checkpoint(written(tmp_path, header | {key: value}, tensors))
+        load_checkpoint(written(tmp_path, changed(header, path, value), tensors))
+
+
+@pytest.mark.parametrize("name", ["network", "patch", "text_scale", "draws_outline", "calibrations", "provenance"])
+def test_missing_settings_are_named(tiny_checkpoint_file, tmp_path, name):
+    header, tensors = parts(tiny_checkpoint_file)
+    del header[name]
+    with pytest.raises(CheckpointError, match=name):
+        load_checkpoint(written(tmp_path, header, tensors))
+
+
+def test_header_nested_beyond_reason_is_refused(tiny_checkpoint_file, tmp_path):
+    _, tensors = parts(tiny_checkpoint_file)
+    file = tmp_path / "deep.safetensors"
+    save_file(tensors, file, {HEADER: "[" * 100_000 + "]" * 100_000})
+    with pytest.raises(CheckpointError, match=r"cannot be read|not a CLIPLung checkpoint"):
+        load_checkpoint(file)
+
+
+def test_tensors_of_other_types_sizes_and_names_are_refused(tiny_checkpoint_file, tmp_path):
+    header, tensors = parts(tiny_checkpoint_file)
+    for name, value in (
+        ("text.levels", tensors["text.levels"].bfloat16()),
+        ("network.class_head.bias", tensors["network.class_head.bias"].double()),
+        ("feature_space.mean", torch.zeros(3)),
+        ("feature_space.whitening", torch.zeros(512, 4, dtype=torch.float64)),
+        ("network.stranger", torch.zeros(1)),
+    ):
+        with pytest.raises(CheckpointError, match="do not fit together"):
+            load_checkpoint(written(tmp_path, header, tensors | {name: value}))
+
+
+def test_a_file_of_countless_tensors_is_refused_before_they_are_read(tiny_checkpoint_file, tmp_path):
+    header, _ = parts(tiny_checkpoint_file)
+    many = {f"t{index}": torch.zeros(1) for index in range(6000)}
+    with pytest.raises(CheckpointError, match="holds 6000 tensors"):
+        load_checkpoint(written(tmp_path, header, many))
 
 
 def test_bundled_checkpoint_is_small_and_says_where_it_comes_from():
@@ -141,7 +206,6 @@ def test_bundled_checkpoint_is_small_and_says_where_it_comes_from():
 
 def test_average_cell_is_the_mean_of_the_known_nodules(tiny_checkpoint_file):
     checkpoint = load_checkpoint(tiny_checkpoint_file)
-    mean = np.arange(512, dtype=np.float32)
-    known = replace(checkpoint.familiarity, space=replace(checkpoint.familiarity.space, mean=mean))
-    assert replace(checkpoint, familiarity=known).average_cell.tolist() == list(range(256))
-    assert replace(checkpoint, familiarity=None).average_cell is None
+    known = replace(checkpoint.feature_space, mean=np.arange(512, dtype=np.float32))
+    assert replace(checkpoint, feature_space=known).average_cell.tolist() == list(range(256))
+    assert replace(checkpoint, feature_space=None).average_cell is None

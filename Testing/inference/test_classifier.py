@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from CLIPLungLib.errors import InputError
+from CLIPLungLib.errors import CheckpointError, InputError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.inference.checkpoint import load_checkpoint
-from CLIPLungLib.inference.classifier import NoduleClassifier, read_attributes
-from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, ATTRIBUTES
+from CLIPLungLib.inference.classifier import NoduleClassifier
+from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES
 
 BALL = (10.0, -20.0, 30.0)
 
@@ -49,24 +49,61 @@ def test_bundled_weights_answer_alone_as_they_do_among_others(ball_ct):
     assert [result.malignancy_probability for result in together] == pytest.approx(alone, abs=1e-6)
 
 
-def test_graphics_card_without_memory_hands_over_to_the_processor(tiny_checkpoint_file, ball_ct, monkeypatch):
+FAULTS = [
+    torch.cuda.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("CUDA error: no kernel image is available for execution on the device"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+    RuntimeError("MPS backend out of memory"),
+    NotImplementedError("The operator 'aten::x' is not currently implemented for the MPS device"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: str(fault)[:20])
+def test_graphics_card_that_fails_hands_over_to_the_processor(tiny_checkpoint_file, ball_ct, monkeypatch, fault):
     classifier = NoduleClassifier.load(tiny_checkpoint_file, "cpu")
     expected = classifier.classify(ball_ct, BALL)
     centred = NoduleClassifier._centred
 
-    def full(self, *arguments):
+    def failing(self, *arguments):
         if self.device.type != "cpu":
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            raise fault
         return centred(self, *arguments)
 
-    monkeypatch.setattr(NoduleClassifier, "_centred", full)
-    # Stands for a GPU; nothing is computed there.
+    monkeypatch.setattr(NoduleClassifier, "_centred", failing)
+    # Stands for a graphics card; nothing is computed there.
     classifier.device = torch.device("meta")
     result = classifier.classify(ball_ct, BALL)
     assert classifier.device.type == "cpu"
-    assert any("graphics card" in warning for warning in result.warnings)
+    assert any("graphics card" in warning and str(fault)[:20] in warning for warning in result.warnings)
     assert result.malignancy_probability == expected.malignancy_probability
     assert classifier.classify(ball_ct, BALL).warnings == expected.warnings
+
+
+def test_card_that_fails_while_the_model_is_loaded_is_said_with_the_first_answer(
+    tiny_checkpoint_file, ball_ct, monkeypatch
+):
+    checkpoint = load_checkpoint(tiny_checkpoint_file)
+
+    def full(_device):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("CLIPLungLib.inference.classifier.choose_device", lambda _name: torch.device("cuda"))
+    monkeypatch.setattr(checkpoint.network, "to", full)
+    classifier = NoduleClassifier(checkpoint)
+    assert classifier.device.type == "cpu"
+    assert any("out of memory" in warning for warning in classifier.classify(ball_ct, BALL).warnings)
+
+
+def test_other_faults_on_a_card_are_not_hidden(tiny_checkpoint_file, ball_ct, monkeypatch):
+    classifier = NoduleClassifier.load(tiny_checkpoint_file, "cpu")
+    classifier.device = torch.device("meta")
+
+    def wrong(*_arguments):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(NoduleClassifier, "_centred", wrong)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        classifier.classify(ball_ct, BALL)
 
 
 def test_answer_does_not_depend_on_how_the_scan_stores_its_axes(tiny, ball_ct):
@@ -88,34 +125,36 @@ def test_points_together_equal_points_alone(tiny, ball_ct):
         np.testing.assert_allclose(result.heatmap, alone.heatmap, atol=1e-3)
 
 
-def test_attributes_are_read_off_the_bank():
-    class Bank:
-        level_text = torch.eye(40, 48)
-        text_scale = 2.0
+def test_readings_are_those_of_the_results(tiny, ball_ct):
+    from CLIPLungLib.image.patch import extract_patch
 
-    spiculation = ATTRIBUTES[6]
-    first = sum(len(a.levels) for a in ATTRIBUTES[:6])
-    image = np.zeros((2, 48), np.float32)
-    image[:, first + 4] = (1.0, 0.6)  # cosines with "marked spiculation"; mean 0.8
-    found = read_attributes(image, Bank)[6]
-    share = math.exp(1.6) / (math.exp(1.6) + 4)
-    assert found.name == spiculation.name == "spiculation"
-    assert found.similarity == pytest.approx(0.8)
-    # The expected level is 3.9: the text is that degree, not the single likeliest one.
-    assert found.text == "with considerable spiculation"
-    assert found.level_probabilities[4] == pytest.approx(share, rel=1e-5)
-    assert found.level == pytest.approx(5 * share + (1 - share) / 4 * (1 + 2 + 3 + 4), rel=1e-5)
+    clicks = [np.array(point) for point in (BALL, (12.0, -20.0, 31.0))]
+    patches = [extract_patch(ball_ct, click, tiny.checkpoint.patch) for click in clicks]
+    readings = tiny.read_patches(patches, [ball_ct] * 2)
+    results = tiny.classify_points(ball_ct, clicks)
+    probabilities = tiny.malignancy_probabilities(patches, [ball_ct] * 2)
+    calibration = tiny.checkpoint.calibrations.probability
+    for reading, result, probability in zip(readings, results, probabilities, strict=True):
+        expected = calibration.malignancy_probability(np.array([reading.malignancy_score]))[0]
+        assert result.malignancy_probability == pytest.approx(expected, abs=1e-6) == probability
+        assert reading.level("margin") == pytest.approx(result.attributes[4].level, abs=1e-5)
+        np.testing.assert_allclose(reading.patch.ijk_to_ras, result.heatmap_to_ras)
 
 
-def test_kinds_are_not_averaged():
-    class Bank:
-        level_text = torch.eye(40, 48)
-        text_scale = 1.0
+def test_network_that_draws_no_outline_looks_once_and_measures_nothing(tiny_checkpoint_file, ball_ct, monkeypatch):
+    checkpoint = load_checkpoint(tiny_checkpoint_file)
+    calibrations = replace(checkpoint.calibrations, outline=None)
+    plain = NoduleClassifier(replace(checkpoint, draws_outline=False, calibrations=calibrations), "cpu")
+    result = plain.classify(ball_ct, (12.0, -20.0, 30.0))
+    assert result.measurement is None
+    assert result.outline is None
+    np.testing.assert_allclose(result.heatmap_to_ras, checkpoint.patch.grid_to_ras(np.array([12.0, -20.0, 30.0])))
 
-    first = sum(len(a.levels) for a in ATTRIBUTES[:2])
-    image = np.zeros((1, 48), np.float32)
-    image[0, first : first + 6] = (0.8, 0, 0, 0, 0, 0.7)  # popcorn, or absent: nothing in between
-    assert read_attributes(image, Bank)[2].text == "with popcorn calcification"
+
+def test_weights_without_calibrations_answer_nothing(tiny_checkpoint_file, ball_ct):
+    unfinished = NoduleClassifier(replace(load_checkpoint(tiny_checkpoint_file), calibrations=None), "cpu")
+    with pytest.raises(CheckpointError, match="cross-validation is not finished"):
+        unfinished.classify(ball_ct, BALL)
 
 
 def test_empty_heat_map_is_said(tiny_checkpoint_file, ball_ct):

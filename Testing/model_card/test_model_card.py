@@ -12,26 +12,28 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.evaluation.bootstrap import Estimate
 from CLIPLungLib.evaluation.metrics import auc
-from CLIPLungLib.evaluation.robustness import compare
+from CLIPLungLib.evaluation.robustness import Pairs, compare_pairs
+from CLIPLungLib.lidc.citations import DATA_CITATION
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.model_card import plot_style as canvas
-from CLIPLungLib.model_card.card import CARD_NAME, Answers, checkpoint_facts, write_card
+from CLIPLungLib.model_card import plot_style
+from CLIPLungLib.model_card.card import CARD_NAME, CardPredictions, checkpoint_facts, write_card
 from CLIPLungLib.model_card.diameter_plot import diameter_figure
 from CLIPLungLib.model_card.gallery import Case, case_figure, worst
-from CLIPLungLib.model_card.interval_plots import Estimate, Row, attributes_figure
+from CLIPLungLib.model_card.interval_plots import Row, attributes_figure
 from CLIPLungLib.model_card.reliability_plot import reliability_figure
-from CLIPLungLib.model_card.robustness_table import condition_table
+from CLIPLungLib.model_card.robustness_table import robustness_table
 from CLIPLungLib.model_card.roc_plot import roc_figure
-from CLIPLungLib.training.final_model import DATA_CITATION
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES
 
 RATING = np.array([1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 2.0])
 PROBABILITY = np.array([0.05, 0.1, 0.15, 0.3, 0.5, 0.6, 0.8, 0.9, 0.95, 0.85])
 SIZE_MM = np.array([4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 12.0, 15.0, 25.0, 10.0])
 MEASURED_MM = SIZE_MM + np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 0.0, np.nan])
+ONCE = np.ones((1, len(RATING)))
 SCORE = np.log(PROBABILITY / (1 - PROBABILITY))
-ANSWERS = Answers(
+PREDICTIONS = CardPredictions(
     RATING, SCORE, PROBABILITY, SIZE_MM, MEASURED_MM, SIZE_MM / 30, {"model": (0.7, 1.0), "size": (0.6, 1.0)}
 )
 
@@ -56,21 +58,27 @@ def case(ball_ct) -> Case:
     return Case(nodule, 0.91, ball_ct, np.array([10.0, -20.0, 30.0]), ball)
 
 
-def reality() -> dict:
-    patients = np.arange(10).astype(str)
-    figures = compare(PROBABILITY, PROBABILITY[::-1], RATING, patients)
-    return {"click moved by 5 mm": figures | {"refused": 2, "mean_click_mm": 4.1}}
+def pairs(reference, condition, rating) -> Pairs:
+    count = len(reference)
+    patients = np.arange(count).astype(str)
+    return Pairs(
+        np.array(reference), np.array(condition), np.zeros(count, bool), np.array(rating), patients, np.zeros(count), 2
+    )
+
+
+def robustness() -> dict:
+    return {"click_5mm": compare_pairs(pairs(PROBABILITY, PROBABILITY[::-1], RATING))}
 
 
 def write(folder, cases=None):
     return write_card(
-        {"rule": "nodules with >= 3 readers", "folds": [0, 1, 2]},
+        "nodules with >= 3 readers",
         {"weights": "abc"},
-        ANSWERS,
+        PREDICTIONS,
         {"Malignancy": "| figure | value |\n|---|---|\n| AUC | 0.950 |"},
         folder,
-        [Row("Margin", Estimate(0.6, (0.5, 0.7)), Estimate(0.7, (0.6, 0.8)))],
-        reality(),
+        [Row("Margin", Estimate(0.6, (0.5, 0.7), 9), Estimate(0.7, (0.6, 0.8), 9))],
+        robustness(),
         cases,
     )
 
@@ -90,7 +98,6 @@ def test_card_tells_everything_and_every_picture_exists(card_folder):
         "## Not intended",
         DATA_CITATION,
         "nodules with >= 3 readers",
-        "0, 1, 2",
         "| AUC | 0.950 |",
         "click moved by 5 mm",
         "## Limits",
@@ -99,7 +106,7 @@ def test_card_tells_everything_and_every_picture_exists(card_folder):
         assert expected in card
     sources = [ElementTree.fromstring(line).get("src") for line in card.splitlines() if line.startswith("<img")]
     assert [source.split("/")[-1] for source in sources] == [
-        f"{name}.png" for name in ("reliability", "roc", "rating", "attributes", "diameter", "reality")
+        f"{name}.png" for name in ("reliability", "roc", "rating", "attributes", "diameter", "robustness")
     ]
     for source in sources:
         assert (card_folder / source).read_bytes().startswith(b"\x89PNG")
@@ -127,7 +134,7 @@ def test_same_answers_give_the_same_bytes(card_folder, tmp_path):
 
 def test_answers_of_different_numbers_are_refused():
     with pytest.raises(InputError, match="same nodules"):
-        replace(ANSWERS, measured_mm=MEASURED_MM[:-1])
+        replace(PREDICTIONS, measured_mm=MEASURED_MM[:-1])
 
 
 def test_checkpoint_facts_are_readable(tiny_checkpoint_file):
@@ -139,7 +146,7 @@ def test_checkpoint_facts_are_readable(tiny_checkpoint_file):
 
 
 def test_wilson_interval_by_hand():
-    low, high = canvas.wilson(np.array([5.0, 0.0]), np.array([10.0, 10.0]))
+    low, high = plot_style.wilson(np.array([5.0, 0.0]), np.array([10.0, 10.0]))
     assert low == pytest.approx([0.2366, 0.0], abs=1e-3)
     assert high == pytest.approx([0.7634, 0.2775], abs=1e-3)
 
@@ -166,8 +173,8 @@ def test_roc_curve_and_its_figure_are_those_of_the_score():
     positive, swapped = RATING > 3, -SCORE
     figure = roc_figure(positive, swapped, PROBABILITY, SIZE_MM)
     label = next(text for text in (line.get_label() for line in figure.axes[0].lines) if text.startswith("Model"))
-    assert label == f"Model: AUC {auc(positive, swapped):.3f}"
-    assert f"{auc(positive, PROBABILITY):.3f}" not in label
+    assert label == f"Model: AUC {auc(positive, swapped, ONCE)[0]:.3f}"
+    assert f"{auc(positive, PROBABILITY, ONCE)[0]:.3f}" not in label
 
 
 def test_bland_altman_lines_are_bias_and_limits():
@@ -178,7 +185,11 @@ def test_bland_altman_lines_are_bias_and_limits():
 
 
 def test_attributes_are_ordered_and_undefined_ones_come_last():
-    rows = [Row("a", Estimate(None)), Row("b", Estimate(0.2, (0.1, 0.3))), Row("c", Estimate(0.5, (0.4, 0.6)))]
+    rows = [
+        Row("a", Estimate(None, None, 0)),
+        Row("b", Estimate(0.2, (0.1, 0.3), 9)),
+        Row("c", Estimate(0.5, (0.4, 0.6), 9)),
+    ]
     axes = attributes_figure(rows).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["c", "b", "a"]
 
@@ -200,7 +211,6 @@ def test_case_shows_scan_outline_and_facts(case):
     assert "Mean rating 1.50, 4 readers" in texts[1]
 
 
-def test_condition_table_says_when_an_auc_is_not_defined():
-    figures = compare([0.2], [0.4], [1], ["a"]) | {"refused": 0, "mean_click_mm": 0.0}
-    row = condition_table({"noise": figures}).splitlines()[-1]
-    assert row == "| noise | 1 (1) | 0 | not defined | not defined | not defined | 0.200 | 0.200 | 0.0% |"
+def test_robustness_table_says_when_an_auc_is_not_defined():
+    row = robustness_table({"noise_10hu": compare_pairs(pairs([0.2], [0.4], [1.0]))}).splitlines()[-1]
+    assert row == "| noise of 10 HU | 1 (1) | 2 | not defined | not defined | not defined | 0.200 | 0.200 | 0.0% |"

@@ -21,6 +21,8 @@ SOURCES = [MODULE / "CLIPLung.py", *sorted((MODULE / "CLIPLungGUI").glob("*.py")
 RECEIVERS = {
     "table": "qt.QTableWidget",
     "timer": "qt.QTimer",
+    "_timer": "qt.QTimer",
+    "_panel": "qt.QWidget",
     "shortcut": "qt.QShortcut",
     "combo": "qt.QComboBox",
     "bar": "qt.QProgressBar",
@@ -109,9 +111,7 @@ def test_signals_that_are_connected_exist():
 
 
 def test_functions_of_slicer_util_exist():
-    scene = [
-        MODULE.parent / "CLIPLungLib" / "scene" / name for name in ("layers.py", "overlay.py", "table.py", "ct_node.py")
-    ]
+    scene = sorted((MODULE.parent / "CLIPLungLib" / "scene").glob("*.py"))
     used = {
         n for file in [*SOURCES, *scene] for n in re.findall(r"slicer\.util\.(\w+)", file.read_text(encoding="utf-8"))
     }

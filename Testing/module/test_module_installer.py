@@ -182,3 +182,55 @@ def test_requirements_name_no_package_that_slicer_brings(requirements):
 
     names = {line.split(">")[0].split("=")[0].strip() for line in Path(requirements).read_text().splitlines() if line}
     assert names == {"safetensors"}
+
+
+@pytest.fixture
+def bundled_pydicom(monkeypatch, installer):
+    """Sets the version of pydicom that Slicer brings; highdicom is not there."""
+    import importlib.metadata
+    import importlib.util
+
+    find, version = importlib.util.find_spec, importlib.metadata.version
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "highdicom" else find(name, *a))
+
+    def set_version(text):
+        monkeypatch.setattr(importlib.metadata, "version", lambda name: text if name == "pydicom" else version(name))
+
+    return set_version
+
+
+@pytest.mark.parametrize("version", ["2.4.4", "2.0.0", "1.4.2"])
+def test_highdicom_is_not_installed_over_an_old_bundled_pydicom(installer, application, bundled_pydicom, version):
+    bundled_pydicom(version)
+    with pytest.raises(installer.NotInstalledError, match=rf"pydicom {version}.*not replaced.*Slicer 5\.12 or later"):
+        installer.ensureExportPackage("highdicom", "Structured report")
+    assert installer.state.commands == []
+    assert application.dialogs == []
+
+
+def test_highdicom_is_offered_where_pydicom_is_new_enough(installer, application, bundled_pydicom):
+    bundled_pydicom("3.0.1")
+    installer.ensureExportPackage("highdicom", "Structured report")
+    assert "highdicom" in application.dialogs[0]
+    assert installer.state.commands[0][0][-1].startswith("highdicom")
+
+
+def test_pip_is_held_to_every_version_that_is_installed(installer, monkeypatch):
+    import importlib.metadata
+    from pathlib import Path
+
+    seen = []
+
+    def pip(command):
+        seen.append((command, Path(command[command.index("--constraint") + 1]).read_text(encoding="utf-8")))
+
+    monkeypatch.setattr(slicer.util, "pip_install", pip, raising=False)
+    installer.pipInstall(["matplotlib>=3.8"])
+    command, constraints = seen[0]
+    for name in ("numpy", "pydicom"):
+        assert f"{name}=={importlib.metadata.version(name)}\n" in constraints
+    assert command[-1] == "matplotlib>=3.8"
+
+
+def test_refusals_are_read_by_users_as_they_are(installer, application):
+    assert application.widget.logic.reason(installer.NotInstalledError("Install it.")) == "Install it."

@@ -91,7 +91,7 @@ def test_a_click_places_a_point_and_the_answer_comes_by_itself(desk):
     point = widget._points.GetNthControlPointPositionWorld(0)
     np.testing.assert_allclose(point, nodule_ras, atol=VIEW_MM / SIZE)
     assert rows[0].label in widget.ui.answerLabel.text
-    assert f"{rows[0].probability:.0%}" == widget.ui.noduleTable.item(0, 1).text()
+    assert f"{100 * rows[0].probability:.0f}\u00a0%" == widget.ui.noduleTable.item(0, 1).text()
     # Placing goes on: the point under the mouse is no nodule.
     assert widget.ui.placeButton.checked
     mouse.move((nodule_ras[0] + 15, nodule_ras[1], nodule_ras[2]))

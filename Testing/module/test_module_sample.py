@@ -32,9 +32,20 @@ def test_sample_is_registered_with_a_thumbnail_and_draws_a_chest_with_nodules(ap
     monkeypatch.setitem(sys.modules, "SampleData", module)
     sample.registerSampleData()
     source = sources[0]
+    assert source["sampleName"] == "Synthetic chest (CLIP-Lung)"
     assert Path(source["thumbnailFileName"]).is_file()
     assert source["uris"] == []  # nothing is downloaded
+    from PySide6.QtCore import QTimer
+
+    beats, told = [], []
+    timer = QTimer()
+    timer.timeout.connect(lambda: beats.append(1))
+    timer.start(20)
+    monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, *_: told.append(text))
     node = source["customDownloader"](source)[0]
+    timer.stop()
+    assert len(beats) > 20, "the window stays alive"
+    assert not any(told[-1:]), "nothing is left in the status bar"
     assert node.GetName() == sample.NODE_NAME
     for center_ras, radius_mm in sample.NODULES:
         ras_to_ijk = np.linalg.inv(ijk_to_ras(node))
@@ -43,6 +54,18 @@ def test_sample_is_registered_with_a_thumbnail_and_draws_a_chest_with_nodules(ap
         assert hu[k, j, i] == sample.NODULE_HU
         steps = int(radius_mm / node.GetSpacing()[0]) + 4
         assert hu[k, j, i + steps] < -500, "lung around it"
+
+
+def test_a_fault_while_drawing_reaches_the_user_and_the_dialog_is_gone(application, monkeypatch):
+    from PySide6.QtWidgets import QApplication, QProgressDialog
+
+    application.open_module()
+    import CLIPLungGUI.sample_data as sample
+
+    monkeypatch.setattr(sample, "_drawChest", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        sample.addSyntheticChest()
+    assert not [w for w in QApplication.topLevelWidgets() if isinstance(w, QProgressDialog) and w.isVisible()]
 
 
 def ijk_to_ras(node) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shutil
 import sys
 
@@ -344,16 +345,272 @@ def test_answer_that_cannot_be_stored_is_told(widget, monkeypatch):
     assert "no room" in widget.ui.answerLabel.text
 
 
-def test_moved_points_are_not_exported(widget, application, tmp_path):
+EXPORTS = {"csv": "onCSV", "json": "onJSON", "png": "onReport", "dcm": "onDICOM"}
+
+
+@pytest.mark.parametrize("kind", EXPORTS)
+@pytest.mark.parametrize("moved", ["point", "ct"])
+def test_moved_points_are_not_exported_in_any_form(widget, application, tmp_path, monkeypatch, kind, moved):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    ct = addTestCT()
+    widget.selectNodule(place(widget, LARGE_RAS, "one"))
+    application.save_as = str(tmp_path / "before.csv")
+    widget.exports.onCSV()
+    assert "Written" in widget.ui.statusLabel.text
+    if moved == "point":
+        widget._points.SetNthControlPointPositionWorld(0, LARGE_RAS[0] + 5, *LARGE_RAS[1:])
+        widget.ui.statusLabel.text = "Written: before.csv"
+    else:
+        shift = slicer_scene.np.eye(4)
+        shift[0, 3] = 5
+        ct.SetAndObserveTransformNodeID(slicer_scene.add_transform(slicer.mrmlScene, shift).GetID())
+    application.save_as = str(tmp_path / f"a.{kind}")
+    getattr(widget.exports, EXPORTS[kind])()
+    assert application.dialogs == [
+        "These points have moved since they were analyzed, or their CT has: one. Press 'Analyze again' for each, then export."
+    ]
+    assert not (tmp_path / f"a.{kind}").exists()
+    assert "Written" not in widget.ui.statusLabel.text
+    assert "nothing was written" in widget.ui.statusLabel.text
+
+
+def test_only_the_selected_point_must_be_in_place_for_its_own_export(widget, application, tmp_path):
+    from CLIPLungGUI.selftest import LARGE_RAS, SMALL_RAS, addTestCT
+
+    addTestCT()
+    first = place(widget, LARGE_RAS, "one")
+    place(widget, SMALL_RAS, "two")
+    widget._points.SetNthControlPointPositionWorld(1, *LARGE_RAS)
+    widget.selectNodule(first)
+    application.save_as = str(tmp_path / "a.json")
+    widget.exports.onJSON()
+    assert application.dialogs == []
+    application.save_as = str(tmp_path / "a.csv")
+    widget.exports.onCSV()
+    assert "two" in application.dialogs[0]
+
+
+def test_exports_without_an_answer_are_refused(widget, application, tmp_path):
+    from CLIPLungGUI import exports
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    application.save_as = str(tmp_path / "a.json")
+    widget.exports.onJSON()
+    assert "no list of points" in application.dialogs[-1]
+    addTestCT()
+    place(widget, LARGE_RAS, "one")
+    widget.nodules.select("")
+    widget.exports.onJSON()
+    assert "no answer" in application.dialogs[-1]
+    with pytest.raises(ValueError, match="no answer"):
+        exports.writeJSON(widget.logic, widget._points, "77", tmp_path / "a.json")
+    assert list(tmp_path.glob("a.*")) == []
+
+
+def test_matplotlib_does_not_fill_the_log(widget, application, tmp_path):
+    import logging
+
     from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
 
     addTestCT()
-    place(widget, LARGE_RAS, "one")
-    widget._points.SetNthControlPointPositionWorld(0, LARGE_RAS[0] + 5, *LARGE_RAS[1:])
-    application.save_as = str(tmp_path / "a.csv")
-    widget.exports.onCSV()
-    assert "have moved" in application.dialogs[0]
-    assert not (tmp_path / "a.csv").exists()
+    widget.selectNodule(place(widget, LARGE_RAS, "one"))
+    logging.getLogger("matplotlib").setLevel(logging.NOTSET)
+    root, level = logging.getLogger(), logging.getLogger().level
+    root.setLevel(logging.DEBUG)  # as in Slicer
+    try:
+        application.save_as = str(tmp_path / "a.png")
+        widget.exports.onReport()
+        assert application.dialogs == []
+        assert not logging.getLogger("matplotlib.font_manager").isEnabledFor(logging.INFO)
+    finally:
+        root.setLevel(level)
+
+
+# While another module is open
+
+
+def test_what_happened_elsewhere_is_taken_over_when_the_module_is_opened_again(widget):
+    from CLIPLungGUI.selftest import LARGE_RAS, SMALL_RAS, addTestCT
+
+    addTestCT()
+    for label in ("deleted", "moved", "renamed"):
+        place(widget, LARGE_RAS, label)
+    points = widget._points
+    widget.exit()
+    points.RemoveNthControlPoint(0)
+    points.SetNthControlPointPositionWorld(0, *SMALL_RAS)
+    points.SetNthControlPointLabel(1, "new name")
+    points.AddControlPointWorld(list(SMALL_RAS), "added")
+    assert len(widget.logic.heatMapIDs()) == 3
+    widget.enter()
+    assert len(widget.logic.heatMapIDs()) == 2
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    rows = {row.label: row.state for row in widget._rows()}
+    assert rows == {"moved": "moved", "new name": "done", "added": "done"}
+    names = {slicer.mrmlScene.GetNodeByID(i).GetName() for i in widget.logic.heatMapIDs()}
+    assert names == {"Test CT moved relevance", "Test CT new name relevance", "Test CT added relevance"}
+
+
+def test_without_torch_what_happened_elsewhere_is_taken_over_too(widget, monkeypatch):
+    from CLIPLungGUI.selftest import LARGE_RAS, SMALL_RAS, addTestCT
+
+    addTestCT()
+    for label in ("deleted", "moved"):
+        place(widget, LARGE_RAS, label)
+    points = widget._points
+    widget.exit()
+    widget.logic.classifier = None
+    installer = importlib.import_module("CLIPLungGUI.installer")
+    monkeypatch.setattr(installer, "missingPackages", lambda: ["torch"])
+    points.RemoveNthControlPoint(0)
+    points.SetNthControlPointPositionWorld(0, *SMALL_RAS)
+    added = points.GetNthControlPointID(points.AddControlPointWorld(list(SMALL_RAS), "added"))
+    widget.enter()
+    assert [(row.label, row.state) for row in widget._rows()] == [("moved", "moved"), ("added", "new")]
+    assert len(widget.logic.heatMapIDs()) == 1
+    widget.selectNodule(added)
+    assert "analyzing" not in widget.ui.answerLabel.text
+    assert "added" in widget.ui.answerLabel.text
+    assert "not analyzed" in widget.ui.noduleTable.item(1, 1).text()
+
+
+def test_everything_is_called_as_its_point_is_called_now(widget):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    from CLIPLungLib.scene.chart import find_chart
+
+    addTestCT()
+    widget.selectNodule(place(widget, LARGE_RAS, "old"))
+    widget._points.SetNthControlPointLabel(0, "apex")
+    heat = slicer.mrmlScene.GetNodeByID(widget.logic.heatMapIDs()[0])
+    assert heat.GetName() == "Test CT apex relevance"
+    assert find_chart(widget._points).GetTitle().startswith("apex:")
+    assert "apex" in widget.ui.answerLabel.text
+    assert "old" not in widget.ui.answerLabel.text
+
+
+def test_a_point_renamed_while_the_model_loads_is_called_by_its_new_name(application, tiny_checkpoint_file):
+    from CLIPLungLib.inference.classifier import NoduleClassifier
+
+    widget = application.open_module()
+    widget.model.prepare = lambda: None
+    widget.enter()
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    addTestCT()
+    points = widget._parameterNode.points = widget.logic.makePoints()
+    points.AddControlPointWorld(list(LARGE_RAS), "old")
+    widget.selectNodule("1")
+    assert "old" in widget.ui.answerLabel.text
+    points.SetNthControlPointLabel(0, "apex")
+    assert "apex" in widget.ui.answerLabel.text
+    widget._onModel(NoduleClassifier.load(tiny_checkpoint_file, "cpu"))
+    points.SetNthControlPointLabel(0, "base")
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    assert "base" in widget.ui.answerLabel.text
+    assert widget.ui.noduleTable.item(0, 0).text() == "base"
+    assert slicer.mrmlScene.GetNodeByID(widget.logic.heatMapIDs()[0]).GetName() == "Test CT base relevance"
+
+
+def test_slice_view_made_by_another_layout_is_placed_on_the_nodule_and_the_others_stay(widget):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    addTestCT()
+    widget.selectNodule(place(widget, LARGE_RAS, "one"))
+
+    def middle(node):
+        return [node.GetSliceToRAS().GetElement(row, 3) for row in range(3)]
+
+    old = slicer.util.getNodesByClass("vtkMRMLSliceNode")
+    for node in old:
+        node.JumpSliceByCentering(1.0, 2.0, 3.0)
+    added = slicer.vtkMRMLSliceNode()
+    added.SetLayoutName("Slice4")
+    added = slicer.mrmlScene.AddNode(added)
+    added.SetOrientation("Sagittal")
+    # As the layout does, which fits a view to its volume once it is there.
+    added.JumpSliceByCentering(9.0, 9.0, 9.0)
+    slicer.app.processEvents()
+    assert middle(added) == pytest.approx(LARGE_RAS)
+    assert all(middle(node) == [1.0, 2.0, 3.0] for node in old)
+
+
+# Looks
+
+
+def test_no_line_breaks_between_a_number_and_its_sign(widget):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    addTestCT()
+    widget.selectNodule(place(widget, LARGE_RAS, "one"))
+    texts = [widget.ui.answerLabel.text, widget.ui.detailLabel.text]
+    texts += [widget.ui.noduleTable.item(0, column).text() for column in (1, 2)]
+    assert all(not re.search(r"\d (%|mm)", text) for text in texts), texts
+    assert all(re.search(r"\d\u00a0(%|mm)", text) for text in texts), texts
+
+
+def test_texts_of_a_scene_are_shown_as_they_are(widget):
+    from dataclasses import replace
+
+    result = replace(slicer_scene.fake_result(), warnings=("<b>bold</b><img src='x.png'>",))
+    widget.answer.showResult("<i>label</i>", result, False)
+    assert widget.ui.warningLabel.textFormat().name == "PlainText"
+    assert "&lt;i&gt;" in widget.ui.answerLabel.text
+
+
+@pytest.mark.parametrize("width", [330, 420, 600])
+def test_the_panel_is_as_high_as_its_texts_need_whatever_is_shown(widget, width):
+    """In a place that asks for the minimum height only, as Slicer's module area does."""
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    parent, panel = widget.parent, widget.ui.CLIPLung if hasattr(widget.ui, "CLIPLung") else widget.fitted._panel
+
+    def settle():
+        for _ in range(5):
+            slicer.app.processEvents()
+
+    def is_whole():
+        settle()
+        parent.resize(width, parent.minimumSizeHint().height())
+        settle()
+        assert panel.height() >= panel.layout().totalHeightForWidth(panel.width())
+        for name in ("attributeTable", "warningLabel", "disclaimerLabel", "advancedSection"):
+            part = getattr(widget.ui, name)
+            if part.isVisible():
+                bottom = part.mapTo(panel, part.rect().bottomLeft()).y()
+                assert bottom < panel.height(), name
+                need = part.heightForWidth(part.width())
+                assert part.height() >= need, name
+
+    parent.resize(width, 300)
+    parent.show()
+    settle()
+    widget.exit()
+    parent.hide()
+    settle()
+    parent.show()
+    widget.enter()
+    is_whole()
+    addTestCT()
+    widget.selectNodule(place(widget, LARGE_RAS, "one"))
+    is_whole()
+    widget.answer.showResult("one", replace_warnings(12), True)
+    widget.fitted.fitSoon()
+    is_whole()
+    tall = parent.minimumSizeHint().height()
+    widget.ui.answerSection.collapsed = True
+    settle()
+    assert parent.minimumSizeHint().height() < tall
+    widget.ui.answerSection.collapsed = False
+    is_whole()
+
+
+def replace_warnings(count):
+    from dataclasses import replace
+
+    sentence = "This looks unlike the nodules the model has learned from, and this warning is longer than one line."
+    return replace(slicer_scene.fake_result(), warnings=(sentence,) * count)
 
 
 def test_scripts_can_set_the_parameters_and_the_panel_follows(widget):

@@ -54,6 +54,32 @@ def test_refusals_are_one_line_and_exit_2(ct_file, tiny_checkpoint_file, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "point", [("1e1", "-2.0e+01", "30."), ("10", "-20.", "3E1"), ("10 -20 30",), ("10,-20,30",), ("10.0; -20; 30",)]
+)
+def test_point_is_taken_however_its_numbers_are_written(ct_file, tiny_checkpoint_file, tmp_path, point):
+    assert classify(ct_file, tiny_checkpoint_file, tmp_path / "out", point) == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert result["point_ras_mm"] == [10.0, -20.0, 30.0]
+
+
+@pytest.mark.parametrize("point", [("10", "-20"), ("10", "-20", "nan"), ("10", "-20", "inf"), ("a b c",), ("",)])
+def test_what_is_no_point_is_refused(ct_file, tiny_checkpoint_file, tmp_path, capsys, point):
+    with pytest.raises(SystemExit) as ended:
+        classify(ct_file, tiny_checkpoint_file, tmp_path / "out", point)
+    assert ended.value.code == 2
+    assert "three numbers R A S in mm" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_output_that_is_a_file_is_refused_in_one_line(ct_file, tiny_checkpoint_file, capsys):
+    assert classify(ct_file, tiny_checkpoint_file, ct_file) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("cliplung: ")
+    assert said.count("\n") == 1
+    assert ct_file.name in said
+
+
 def test_batch_exits_3_when_a_row_failed_and_0_when_none_did(ct_file, tiny_checkpoint_file, tmp_path, capsys):
     cohort = tmp_path / "cohort.csv"
     cohort.write_text("id,image,r,a,s\ngood,ball.nrrd,10,-20,30\nbad,none.nrrd,1,2,3\n", encoding="utf-8")

@@ -76,11 +76,11 @@ def test_build_and_install_tree_hold_module_library_and_weights(built):
     for tree in (built / "build" / INSTALLED, built / "install" / INSTALLED):
         for file in (
             "CLIPLung.py",
-            "CLIPLungGUI/worker.py",
+            "CLIPLungGUI/background_worker.py",
             "Resources/UI/CLIPLung.ui",
             "Scripts/CLIPLungBatch.py",
             "CLIPLungLib/weights/cliplung.safetensors",
-            "CLIPLungLib/scene/results.py",
+            "CLIPLungLib/scene/result_store.py",
         ):
             assert (tree / file).is_file(), file
         assert not (tree / "Testing").exists()
@@ -138,7 +138,7 @@ def test_tests_are_registered_and_the_batch_test_passes(built):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("CLIPLungGUI/worker.py", "CLIPLungGUI/nowhere.py"), "does not exist"),
+        (("CLIPLungGUI/background_worker.py", "CLIPLungGUI/nowhere.py"), "does not exist"),
         (("  NAME ${", "  WITH_EVERYTHING\n  NAME ${"), "Unknown keywords"),
     ],
 )

@@ -24,7 +24,7 @@ from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES
 
 def result(point_ras=(-56.3, -86.4, -115.9), outlined=True) -> NoduleResult:
     attributes = tuple(
-        AttributeResult(a.name, 0.25, 2.0, tuple(np.eye(len(a.levels))[len(a.levels) - 1]), a.levels[-1])
+        AttributeResult(a.name, 0.25, float(len(a.levels)), tuple(np.eye(len(a.levels))[-1]), a.levels[-1])
         for a in ATTRIBUTES
     )
     measurement = NoduleMeasurement(11.5, (9.0, 14.0), 10.0, 600.0, (400.0, 900.0), point_ras) if outlined else None

@@ -17,15 +17,14 @@ from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import PatchSpec
 from CLIPLungLib.inference.result import AttributeResult, NoduleResult
 from CLIPLungLib.inference.result_files import write_heatmap, write_json
-from CLIPLungLib.report import palette
-from CLIPLungLib.report import slice_pictures as views
+from CLIPLungLib.report import palette, slice_pictures
 from CLIPLungLib.report.findings import percent
 from CLIPLungLib.report.page import save_report
 from CLIPLungLib.vocabulary import ATTRIBUTES
 
 PAGE_PIXELS = (1350, 2100)
 BALL_RAS = (10.0, -20.0, 30.0)
-AXIAL, CORONAL, SAGITTAL = views.PLANES
+AXIAL, CORONAL, SAGITTAL = slice_pictures.PLANES
 
 
 def attribute_results() -> tuple[AttributeResult, ...]:
@@ -99,9 +98,12 @@ def test_views_show_a_ball_in_front_left_above_where_a_radiologist_looks_for_it(
     ball = np.array([-left_mm, front_mm, above_mm])
     ct = blob_ct(centered_matrix(axes), ball)
     seen = {
-        AXIAL.name: (views.sample_plane(ct, AXIAL, (0.0, 0.0, above_mm), 48.0, 96), (left_mm, -front_mm)),
-        CORONAL.name: (views.sample_plane(ct, CORONAL, (0.0, front_mm, 0.0), 48.0, 96), (left_mm, -above_mm)),
-        SAGITTAL.name: (views.sample_plane(ct, SAGITTAL, (-left_mm, 0.0, 0.0), 48.0, 96), (-front_mm, -above_mm)),
+        AXIAL.name: (slice_pictures.sample_plane(ct, AXIAL, (0.0, 0.0, above_mm), 48.0, 96), (left_mm, -front_mm)),
+        CORONAL.name: (slice_pictures.sample_plane(ct, CORONAL, (0.0, front_mm, 0.0), 48.0, 96), (left_mm, -above_mm)),
+        SAGITTAL.name: (
+            slice_pictures.sample_plane(ct, SAGITTAL, (-left_mm, 0.0, 0.0), 48.0, 96),
+            (-front_mm, -above_mm),
+        ),
     }
     for name, (picture, expected_mm) in seen.items():
         assert middle_of_bright(picture, 48.0) == pytest.approx(expected_mm, abs=0.6), name
@@ -109,7 +111,7 @@ def test_views_show_a_ball_in_front_left_above_where_a_radiologist_looks_for_it(
 
 def test_edge_letters_name_the_direction_the_picture_runs_to():
     letters = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
-    for plane in views.PLANES:
+    for plane in slice_pictures.PLANES:
         left, right, top, bottom = (np.array(letters[letter]) for letter in plane.edges)
         assert np.array_equal(right, plane.right_ras)
         assert np.array_equal(left, -right)
@@ -122,7 +124,7 @@ def test_view_values_are_those_of_a_linear_field_at_pixel_centres():
     k, j, i = np.indices((50, 60, 70))
     field_of = np.array([2.0, -3.0, 5.0])
     hu = (np.stack([i, j, k], axis=-1) @ matrix[:3, :3].T + matrix[:3, 3]) @ field_of
-    picture = views.sample_plane(CTVolume(hu, matrix), CORONAL, (1.0, 2.0, 3.0), 20.0, 4)
+    picture = slice_pictures.sample_plane(CTVolume(hu, matrix), CORONAL, (1.0, 2.0, 3.0), 20.0, 4)
     # Pixels of 5 mm: the first one's centre lies 7.5 mm to the patient's right and 7.5 mm above the point.
     assert picture[0, 0] == pytest.approx(2 * (1 + 7.5) - 3 * 2 + 5 * (3 + 7.5), abs=1e-3)
     assert picture[0, 3] == pytest.approx(2 * (1 - 7.5) - 3 * 2 + 5 * (3 + 7.5), abs=1e-3)
@@ -131,29 +133,29 @@ def test_view_values_are_those_of_a_linear_field_at_pixel_centres():
 
 def test_view_is_empty_outside_the_scan_and_where_voxels_are_no_numbers(ball_ct):
     # The block ends at R 50.4 mm: half of this picture lies beyond it.
-    picture = views.sample_plane(ball_ct, AXIAL, (50.4, -20.0, 30.0), 20.0, 40)
+    picture = slice_pictures.sample_plane(ball_ct, AXIAL, (50.4, -20.0, 30.0), 20.0, 40)
     assert np.isnan(picture[:, :20]).all()
     assert np.isfinite(picture[:, 20:]).all()
     for value in (np.nan, np.inf, -np.inf):
         hu = ball_ct.hu.astype(np.float32)
         hu[20] = value
-        damaged = views.sample_plane(CTVolume(hu, ball_ct.ijk_to_ras), AXIAL, (10.0, -20.0, 30.45), 20.0, 40)
+        damaged = slice_pictures.sample_plane(CTVolume(hu, ball_ct.ijk_to_ras), AXIAL, (10.0, -20.0, 30.45), 20.0, 40)
         assert np.isnan(damaged).all()
-        assert np.allclose(views.grey_picture(damaged), views.OUTSIDE_GREY)
+        assert np.allclose(slice_pictures.grey_picture(damaged), slice_pictures.OUTSIDE_GREY)
 
 
 def test_view_of_a_single_slice_is_a_band_as_thick_as_the_slice():
     matrix = np.diag([-1.0, -1.0, 4.0, 1.0])
     ct = CTVolume(np.zeros((1, 80, 80), np.int16), matrix)
-    picture = views.sample_plane(ct, CORONAL, (-40.0, -40.0, 0.0), 40.0, 80)
+    picture = slice_pictures.sample_plane(ct, CORONAL, (-40.0, -40.0, 0.0), 40.0, 80)
     assert np.isfinite(picture).all(axis=1).sum() == 8  # 4 mm in pixels of 0.5 mm
-    assert np.isfinite(views.sample_plane(ct, AXIAL, (-40.0, -40.0, 0.0), 40.0, 80)).all()
+    assert np.isfinite(slice_pictures.sample_plane(ct, AXIAL, (-40.0, -40.0, 0.0), 40.0, 80)).all()
 
 
 def test_heat_is_clear_below_its_threshold_and_absent_outside_the_scan():
     hu = np.array([[-700.0, -700.0, np.nan, -700.0]])
     relevance = np.array([[palette.HEAT_THRESHOLD - 0.01, 1.0, 1.0, np.nan]])
-    grey, mixed = views.grey_picture(hu), views.heat_picture(hu, relevance)
+    grey, mixed = slice_pictures.grey_picture(hu), slice_pictures.heat_picture(hu, relevance)
     assert np.array_equal(mixed[0, [0, 2, 3]], grey[0, [0, 2, 3]])
     red, green, blue = mixed[0, 1]
     assert red > green > blue > 0.5
@@ -236,16 +238,16 @@ def test_any_text_is_written_as_it_is_without_breaking_the_page(ball_ct, result,
 
 
 def test_long_text_keeps_beginning_and_end_within_its_width():
-    from CLIPLungLib.report.canvas import Sheet
+    from CLIPLungLib.report.canvas import Canvas
 
-    sheet = Sheet(14.0, 9.0, 150, "black")
-    short = sheet.shortened("Begin " + "middle " * 50 + "End", 10, 2.0)
+    canvas = Canvas(14.0, 9.0, 150, "black")
+    short = canvas.shortened("Begin " + "middle " * 50 + "End", 10, 2.0)
     assert short.startswith("Begin")
     assert short.endswith("End")
-    assert 1.8 < sheet.width(short, 10) <= 2.0
-    lines = sheet.wrapped("some words to fill lines and " + "w" * 300, 10, 2.0)
+    assert 1.8 < canvas.width(short, 10) <= 2.0
+    lines = canvas.wrapped("some words to fill lines and " + "w" * 300, 10, 2.0)
     assert len(lines) > 1
-    assert all(sheet.width(line, 10) <= 2.0 for line in lines)
+    assert all(canvas.width(line, 10) <= 2.0 for line in lines)
 
 
 def test_picture_works_at_a_corner_on_a_tilted_single_slice(result, tmp_path):
@@ -432,8 +434,8 @@ def test_picture_of_a_real_nodule_shows_it_in_the_middle(lidc_folder, result, tm
     matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     matrix[:3, 3] = image.GetOrigin()
     ct = CTVolume(sitk.GetArrayFromImage(image), np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix, "LIDC-IDRI-0001")
-    for plane in views.PLANES:
+    for plane in slice_pictures.PLANES:
         # A solid nodule of 33 mm: its middle 10 mm are soft tissue in every plane.
-        assert np.median(views.sample_plane(ct, plane, (0.0, 0.0, 0.0), 10.0, 20)) > -100
+        assert np.median(slice_pictures.sample_plane(ct, plane, (0.0, 0.0, 0.0), 10.0, 20)) > -100
     save_report(ct, replace(result, point_ras=(0.0, 0.0, 0.0), diameter_mm=32.8), tmp_path / "report.png")
     assert read_picture(tmp_path / "report.png").shape[:2] == PAGE_PIXELS

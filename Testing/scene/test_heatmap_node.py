@@ -8,7 +8,7 @@ from helpers.slicer_scene import NODULE_RAS, OTHER_RAS, add_transform, fake_resu
 from vtk.util.numpy_support import vtk_to_numpy
 
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.scene import slice_layers as layers
+from CLIPLungLib.scene import color_legend, slice_layers
 from CLIPLungLib.scene.colors import relevance_colors
 from CLIPLungLib.scene.control_points import defined_point
 from CLIPLungLib.scene.heatmap_node import find_overlay, update_overlay
@@ -130,14 +130,14 @@ def test_every_slice_view_gets_both_layers_and_keeps_its_linking(app, ct_node, p
     composites = [logic.GetSliceCompositeNode() for logic in app.slice_logics.values()]
     composites[0].SetLinkedControl(1)
     composites[1].SetLinkedControl(0)
-    layers.show_overlay(app.scene, ct_node, node, 0.35)
+    slice_layers.show_overlay(app.scene, ct_node, node, 0.35)
     assert len(composites) == 3
     for composite in composites:
         assert composite.GetBackgroundVolumeID() == ct_node.GetID()
         assert composite.GetForegroundVolumeID() == node.GetID()
         assert composite.GetForegroundOpacity() == 0.35
     assert [composite.GetLinkedControl() for composite in composites[:2]] == [1, 0]
-    layers.show_overlay(app.scene, ct_node, None)
+    slice_layers.show_overlay(app.scene, ct_node, None)
     assert not any(composite.GetForegroundVolumeID() for composite in composites)
 
 
@@ -145,21 +145,50 @@ def test_legends_are_told_of_a_change_of_layers(app, ct_node, points):
     node = update_overlay(ct_node, points, defined_point(points, "1"), fake_result())
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
     before = legend.GetMTime()
-    layers.show_overlay(app.scene, ct_node, node)
+    slice_layers.show_overlay(app.scene, ct_node, node)
     assert legend.GetMTime() > before
 
 
 def test_jumping_centres_every_slice_view_on_the_point(app, ct_node):
-    layers.jump_slices(app.scene, np.array([11.0, -22.0, -133.0]))
+    slice_layers.jump_slices(app.scene, np.array([11.0, -22.0, -133.0]))
     for logic in app.slice_logics.values():
         slice_to_ras = slicer.util.arrayFromVTKMatrix(logic.GetSliceNode().GetSliceToRAS())
         np.testing.assert_allclose(slice_to_ras[:3, 3], [11.0, -22.0, -133.0], atol=1e-9)
 
 
+def test_one_slice_view_can_be_centred_alone(app, ct_node):
+    slice_layers.jump_slices(app.scene, np.array([1.0, 2.0, 3.0]))
+    red, *others = app.slice_logics.values()
+    slice_layers.jump_slice(red.GetSliceNode(), np.array([11.0, -22.0, -133.0]))
+    assert [red.GetSliceNode().GetSliceToRAS().GetElement(row, 3) for row in range(3)] == [11.0, -22.0, -133.0]
+    for logic in others:
+        assert [logic.GetSliceNode().GetSliceToRAS().GetElement(row, 3) for row in range(3)] == [1.0, 2.0, 3.0]
+
+
+def test_the_legend_is_small_and_tells_quarters_apart(ct_node, points):
+    node = update_overlay(ct_node, points, defined_point(points, "1"), fake_result())
+    logic = slicer.vtkSlicerColorLogic
+    color_legend.show_legend(node, False)
+    assert logic.GetColorLegendDisplayNode(node) is None
+    color_legend.show_legend(node, True)
+    legend = logic.GetColorLegendDisplayNode(node)
+    values = np.linspace(0, 1, legend.GetNumberOfLabels())
+    assert [legend.GetLabelFormat() % value for value in values] == ["0.00", "0.25", "0.50", "0.75", "1.00"]
+    assert max(legend.GetSize()) < 0.5
+    assert max(p.GetFontSize() for p in (legend.GetLabelTextProperty(), legend.GetTitleTextProperty())) <= 12
+    assert legend.GetVisibility()
+    legend.SetSize(0.2, 0.2)
+    color_legend.show_legend(node, False)
+    assert not legend.GetVisibility()
+    color_legend.show_legend(node, True)
+    assert logic.GetColorLegendDisplayNode(node) is legend
+    assert legend.GetSize() == (0.2, 0.2)
+
+
 def test_blended_layers_are_coloured_at_the_nodule_and_grey_elsewhere(app, ct_node, points):
     node = update_overlay(ct_node, points, defined_point(points, "1"), fake_result())
-    layers.show_overlay(app.scene, ct_node, node)
-    layers.jump_slices(app.scene, NODULE_RAS)
+    slice_layers.show_overlay(app.scene, ct_node, node)
+    slice_layers.jump_slices(app.scene, NODULE_RAS)
     for logic in app.slice_logics.values():
         logic.ResizeSliceNode(300, 300)
         producer = logic.GetImageDataConnection().GetProducer()

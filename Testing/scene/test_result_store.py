@@ -18,8 +18,7 @@ from helpers.slicer_scene import (
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.result import CSV_COLUMNS
-from CLIPLungLib.scene import result_store as results
-from CLIPLungLib.scene import result_table as table
+from CLIPLungLib.scene import result_store, result_table
 from CLIPLungLib.scene.chart import chart_nodes, find_chart
 from CLIPLungLib.scene.heatmap_node import find_overlay
 from CLIPLungLib.scene.result_table import find_table
@@ -41,7 +40,7 @@ def foreground_ids(app):
 
 
 def test_a_row_holds_the_result(ct_node, points):
-    node = results.show_result(ct_node, points, "1", fake_result()).table_node
+    node = result_store.show_result(ct_node, points, "1", fake_result()).table_node
     assert node.GetNumberOfRows() == 1
     assert cell(node, 0, "label").ToString() == "N-1"
     assert cell(node, 0, "point_id").ToString() == "1"
@@ -58,7 +57,7 @@ def test_a_row_holds_the_result(ct_node, points):
 
 
 def test_columns_are_typed_titled_locked_and_named_as_in_the_csv_file(ct_node, points):
-    node = results.show_result(ct_node, points, "1", fake_result()).table_node
+    node = result_store.show_result(ct_node, points, "1", fake_result()).table_node
     names = columns(node)
     assert {*CSV_COLUMNS} - {"id", "status", "error"} < {*names}
     assert node.GetTable().GetColumnByName("point_id").GetDataType() == vtk.VTK_STRING
@@ -72,28 +71,28 @@ def test_columns_are_typed_titled_locked_and_named_as_in_the_csv_file(ct_node, p
 
 
 def test_running_again_replaces_the_points_own_row(ct_node, points):
-    results.store_result(ct_node, points, "1", fake_result())
-    results.store_result(ct_node, points, "2", fake_result(OTHER_RAS, probability=0.1))
-    results.store_result(ct_node, points, "1", fake_result(probability=0.33))
+    result_store.store_result(ct_node, points, "1", fake_result())
+    result_store.store_result(ct_node, points, "2", fake_result(OTHER_RAS, probability=0.1))
+    result_store.store_result(ct_node, points, "1", fake_result(probability=0.33))
     node = find_table(points)
-    assert table.point_ids(node) == ["1", "2"]
+    assert result_table.point_ids(node) == ["1", "2"]
     assert [cell(node, row, "malignancy_probability").ToDouble() for row in (0, 1)] == [0.33, 0.1]
 
 
 def test_cells_hold_nothing_that_breaks_the_tables_file(ct_node, points):
     points.SetNthControlPointLabel(0, 'left\t"upper"\nlobe')
-    node = results.show_result(ct_node, points, "1", fake_result()).table_node
+    node = result_store.show_result(ct_node, points, "1", fake_result()).table_node
     assert cell(node, 0, "label").ToString() == "left 'upper' lobe"
     assert cell(node, 0, "warnings").ToString() == "Thick 'slices': 2.5 mm"
 
 
 def test_columns_a_user_removed_come_back(ct_node, points):
-    results.store_result(ct_node, points, "1", fake_result())
-    results.store_result(ct_node, points, "2", fake_result(OTHER_RAS))
+    result_store.store_result(ct_node, points, "1", fake_result())
+    result_store.store_result(ct_node, points, "2", fake_result(OTHER_RAS))
     node = find_table(points)
     count = node.GetNumberOfColumns()
     node.RemoveColumn(columns(node).index("diameter_mm"))
-    results.store_result(ct_node, points, "2", fake_result(OTHER_RAS))
+    result_store.store_result(ct_node, points, "2", fake_result(OTHER_RAS))
     assert node.GetNumberOfColumns() == count
     assert np.isnan(cell(node, 0, "diameter_mm").ToDouble())
     assert cell(node, 1, "diameter_mm").ToDouble() == 14.0
@@ -103,7 +102,7 @@ def test_columns_a_user_removed_come_back(ct_node, points):
 
 
 def test_bars_are_labelled_and_stand_at_the_levels(ct_node, points):
-    chart = results.show_result(ct_node, points, "1", fake_result()).chart_node
+    chart = result_store.show_result(ct_node, points, "1", fake_result()).chart_node
     assert chart.GetNumberOfPlotSeriesNodes() == 1
     series = chart.GetNthPlotSeriesNode(0)
     assert series.GetPlotType() == slicer.vtkMRMLPlotSeriesNode.PlotTypeBar
@@ -118,11 +117,11 @@ def test_bars_are_labelled_and_stand_at_the_levels(ct_node, points):
 
 
 def test_the_chart_goes_over_to_the_nodule_shown_last(app, ct_node, points):
-    chart = results.show_result(ct_node, points, "1", fake_result()).chart_node
-    results.store_result(ct_node, points, "2", fake_result(OTHER_RAS, probability=0.07))
+    chart = result_store.show_result(ct_node, points, "1", fake_result()).chart_node
+    result_store.store_result(ct_node, points, "2", fake_result(OTHER_RAS, probability=0.07))
     count = app.scene.GetNumberOfNodes()
     assert chart.GetTitle().startswith("N-1")
-    assert results.show_stored(points, "2").chart_node is chart
+    assert result_store.show_stored(points, "2").chart_node is chart
     assert chart.GetTitle() == "N-2: 7% suspicious, malignant"
     assert chart.GetNumberOfPlotSeriesNodes() == 1
     assert app.scene.GetNumberOfNodes() == count
@@ -132,9 +131,9 @@ def test_the_chart_goes_over_to_the_nodule_shown_last(app, ct_node, points):
 
 
 def test_showing_twice_adds_no_node(app, ct_node, points):
-    first = results.show_result(ct_node, points, "1", fake_result())
+    first = result_store.show_result(ct_node, points, "1", fake_result())
     count = app.scene.GetNumberOfNodes()
-    second = results.show_result(ct_node, points, "1", fake_result(probability=0.1))
+    second = result_store.show_result(ct_node, points, "1", fake_result(probability=0.1))
     assert app.scene.GetNumberOfNodes() == count
     assert (second.overlay_node, second.table_node, second.chart_node) == (
         first.overlay_node,
@@ -144,17 +143,17 @@ def test_showing_twice_adds_no_node(app, ct_node, points):
 
 
 def test_storing_leaves_the_views_alone_and_showing_does_not(app, ct_node, points):
-    overlay = results.store_result(ct_node, points, "1", fake_result())
+    overlay = result_store.store_result(ct_node, points, "1", fake_result())
     assert foreground_ids(app) == {None}
-    results.show_stored(points, "1", opacity=0.7)
+    result_store.show_stored(points, "1", opacity=0.7)
     assert foreground_ids(app) == {overlay.GetID()}
     assert app.slice_logics["Red"].GetSliceCompositeNode().GetForegroundOpacity() == 0.7
 
 
 def test_a_stored_result_is_read_back_whole(ct_node, points):
     result = fake_result()
-    overlay = results.store_result(ct_node, points, "1", result)
-    stored = results.stored_result(points, "1")
+    overlay = result_store.store_result(ct_node, points, "1", result)
+    stored = result_store.stored_result(points, "1")
     assert stored.ct_node is ct_node
     assert stored.overlay_node is overlay
     assert stored.result.to_dict() == result.to_dict()
@@ -167,38 +166,38 @@ def test_a_stored_result_is_read_back_whole(ct_node, points):
 
 def test_two_lists_with_the_same_point_ids_do_not_mix(app, ct_node, points):
     others = app.add_points("Others", [("N-1", OTHER_RAS)])
-    results.show_result(ct_node, points, "1", fake_result())
-    results.show_result(ct_node, others, "1", fake_result(OTHER_RAS, probability=0.05))
-    assert results.stored_result(points, "1").result.malignancy_probability == 0.82
-    assert results.stored_result(others, "1").result.malignancy_probability == 0.05
+    result_store.show_result(ct_node, points, "1", fake_result())
+    result_store.show_result(ct_node, others, "1", fake_result(OTHER_RAS, probability=0.05))
+    assert result_store.stored_result(points, "1").result.malignancy_probability == 0.82
+    assert result_store.stored_result(others, "1").result.malignancy_probability == 0.05
     assert find_table(points) is not find_table(others)
-    assert results.remove_result(others, "1")
-    assert results.stored_result(others, "1") is None
-    assert results.stored_result(points, "1").result.malignancy_probability == 0.82
-    assert table.point_ids(find_table(points)) == ["1"]
+    assert result_store.remove_result(others, "1")
+    assert result_store.stored_result(others, "1") is None
+    assert result_store.stored_result(points, "1").result.malignancy_probability == 0.82
+    assert result_table.point_ids(find_table(points)) == ["1"]
     assert find_chart(points) is not None
 
 
 def test_a_result_moves_to_the_ct_it_was_computed_on_last(app, ct_node, points):
-    results.store_result(ct_node, points, "1", fake_result())
+    result_store.store_result(ct_node, points, "1", fake_result())
     newer = app.add_ct(replace(synthetic_ct(), name="newer"))
-    results.store_result(newer, points, "1", fake_result())
-    assert results.stored_result(points, "1").ct_node is newer
+    result_store.store_result(newer, points, "1", fake_result())
+    assert result_store.stored_result(points, "1").ct_node is newer
     assert cell(find_table(points), 0, "ct").ToString() == "newer"
 
 
 def test_what_is_gone_is_named(app, ct_node, points):
     with pytest.raises(InputError, match="ID '9'"):
-        results.store_result(ct_node, points, "9", fake_result())
+        result_store.store_result(ct_node, points, "9", fake_result())
     with pytest.raises(InputError, match=r"'N-2' has no result.*analyse"):
-        results.show_stored(points, "2")
-    results.store_result(ct_node, points, "1", fake_result())
+        result_store.show_stored(points, "2")
+    result_store.store_result(ct_node, points, "1", fake_result())
     app.scene.RemoveNode(ct_node)
     with pytest.raises(InputError, match="CT is no longer"):
-        results.show_stored(points, "1")
+        result_store.show_stored(points, "1")
     with pytest.raises(InputError, match="CT is no longer"):
-        results.store_result(ct_node, points, "1", fake_result())
-    assert results.stored_result(points, "1").ct_node is None
+        result_store.store_result(ct_node, points, "1", fake_result())
+    assert result_store.stored_result(points, "1").ct_node is None
 
 
 @pytest.mark.parametrize(
@@ -212,11 +211,11 @@ def test_what_is_gone_is_named(app, ct_node, points):
     ],
 )
 def test_a_damaged_or_newer_result_is_refused_with_a_remedy(ct_node, points, text, message):
-    results.store_result(ct_node, points, "1", fake_result()).SetAttribute("CLIPLung.result", text)
+    result_store.store_result(ct_node, points, "1", fake_result()).SetAttribute("CLIPLung.result", text)
     with pytest.raises(InputError, match=f"{message}.*Analyse the nodule again"):
-        results.stored_result(points, "1")
-    results.store_result(ct_node, points, "1", fake_result())
-    assert results.stored_result(points, "1") is not None
+        result_store.stored_result(points, "1")
+    result_store.store_result(ct_node, points, "1", fake_result())
+    assert result_store.stored_result(points, "1") is not None
 
 
 # Stale
@@ -228,65 +227,90 @@ def move(points, index, millimetres):
 
 
 def test_only_a_point_that_moved_more_than_a_hundredth_of_a_millimetre_is_stale(ct_node, points):
-    assert not results.is_stale(points, "1")
-    results.store_result(ct_node, points, "1", fake_result())
-    results.store_result(ct_node, points, "2", fake_result(OTHER_RAS))
-    assert not results.is_stale(points, "1")
+    assert not result_store.is_stale(points, "1")
+    result_store.store_result(ct_node, points, "1", fake_result())
+    result_store.store_result(ct_node, points, "2", fake_result(OTHER_RAS))
+    assert not result_store.is_stale(points, "1")
     move(points, 0, 0.009)
-    assert not results.is_stale(points, "1")
+    assert not result_store.is_stale(points, "1")
     move(points, 0, 0.003)
-    assert results.is_stale(points, "1")
-    assert not results.is_stale(points, "2")
-    results.store_result(ct_node, points, "1", fake_result(points.GetNthControlPointPositionWorld(0)))
-    assert not results.is_stale(points, "1")
+    assert result_store.is_stale(points, "1")
+    assert not result_store.is_stale(points, "2")
+    result_store.store_result(ct_node, points, "1", fake_result(points.GetNthControlPointPositionWorld(0)))
+    assert not result_store.is_stale(points, "1")
 
 
 @pytest.mark.parametrize("entry", [(0, 3), (2, 2), (1, 0)], ids=["shifted", "stretched", "sheared"])
 def test_a_ct_that_moved_is_stale_until_it_is_back(app, ct_node, points, entry):
     above = add_transform(app.scene, np.eye(4))
     ct_node.SetAndObserveTransformNodeID(above.GetID())
-    results.store_result(ct_node, points, "1", fake_result())
-    assert not results.is_stale(points, "1")
+    result_store.store_result(ct_node, points, "1", fake_result())
+    assert not result_store.is_stale(points, "1")
     for change, stale in ((1e-7, False), (1e-3, True), (0.0, False)):
         matrix = np.eye(4)
         matrix[entry] += change
         above.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
-        assert results.is_stale(points, "1") is stale
+        assert result_store.is_stale(points, "1") is stale
 
 
 def test_hardening_the_cts_transform_moves_nothing(app, ct_node, points):
     ct_node.SetAndObserveTransformNodeID(add_transform(app.scene, random_affine(1)).GetID())
-    results.store_result(ct_node, points, "1", fake_result())
+    result_store.store_result(ct_node, points, "1", fake_result())
     ct_node.HardenTransform()
     assert ct_node.GetParentTransformNode() is None
-    assert not results.is_stale(points, "1")
+    assert not result_store.is_stale(points, "1")
 
 
 def test_a_result_without_ct_or_placed_point_is_stale(app, ct_node, points):
     for point_id, ras in (("1", NODULE_RAS), ("2", OTHER_RAS)):
-        results.store_result(ct_node, points, point_id, fake_result(ras))
+        result_store.store_result(ct_node, points, point_id, fake_result(ras))
     points.UnsetNthControlPointPosition(0)
-    assert results.is_stale(points, "1")
-    assert not results.is_stale(points, "2")
+    assert result_store.is_stale(points, "1")
+    assert not result_store.is_stale(points, "2")
     app.scene.RemoveNode(ct_node)
-    assert results.is_stale(points, "2")
+    assert result_store.is_stale(points, "2")
+
+
+# Labels
+
+
+def test_names_follow_the_labels_of_the_points(app, ct_node, points):
+    for point_id, ras in (("1", NODULE_RAS), ("2", OTHER_RAS)):
+        result_store.show_result(ct_node, points, point_id, fake_result(ras))
+    points.SetNthControlPointLabel(0, "apex")
+    points.SetNthControlPointLabel(1, 'left "base"')
+    result_store.follow_labels(points)
+    assert find_overlay(points, "1").GetName() == "CT apex relevance"
+    assert find_overlay(points, "2").GetName() == 'CT left "base" relevance'
+    assert [cell(find_table(points), row, "label").ToString() for row in (0, 1)] == ["apex", "left 'base'"]
+    assert find_chart(points).GetTitle() == 'left "base": 82% suspicious, malignant'
+
+
+def test_labels_without_a_result_a_ct_or_a_sound_record_stop_nothing(app, ct_node, points):
+    result_store.store_result(ct_node, points, "1", fake_result()).SetAttribute("CLIPLung.result", "{")
+    result_store.store_result(ct_node, points, "2", fake_result(OTHER_RAS))
+    app.scene.RemoveNode(ct_node)
+    points.SetNthControlPointLabel(0, "a")
+    points.SetNthControlPointLabel(1, "b")
+    result_store.follow_labels(points)
+    assert [cell(find_table(points), row, "label").ToString() for row in (0, 1)] == ["N-1", "b"]
 
 
 # Remove
 
 
 def test_removing_everything_leaves_the_scene_as_before(app, ct_node, points):
-    results.show_result(ct_node, points, "1", fake_result())
-    results.remove_result(points, "1")
+    result_store.show_result(ct_node, points, "1", fake_result())
+    result_store.remove_result(points, "1")
     before = sorted(node.GetID() for node in app.scene.GetNodes())
     for point_id, ras in (("1", NODULE_RAS), ("2", OTHER_RAS)):
-        results.show_result(ct_node, points, point_id, fake_result(ras))
+        result_store.show_result(ct_node, points, point_id, fake_result(ras))
     assert app.scene.GetNumberOfNodes() > len(before)
-    assert results.remove_result(points, "1")
-    assert results.remove_result(points, "2")
+    assert result_store.remove_result(points, "1")
+    assert result_store.remove_result(points, "2")
     assert sorted(node.GetID() for node in app.scene.GetNodes()) == before
     assert foreground_ids(app) == {None}
-    assert not results.remove_result(points, "1")
+    assert not result_store.remove_result(points, "1")
 
 
 def test_a_scene_without_application_logics_is_left_clean_too():
@@ -296,21 +320,21 @@ def test_a_scene_without_application_logics_is_left_clean_too():
     points = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Nodules")
     points.AddControlPoint(NODULE_RAS, "N-1")
     before = scene.GetNumberOfNodes()
-    shown = results.show_result(ct_node, points, "1", fake_result())
+    shown = result_store.show_result(ct_node, points, "1", fake_result())
     for node in (shown.overlay_node, shown.table_node):
         node.AddDefaultStorageNode()
-    results.remove_result(points, "1")
+    result_store.remove_result(points, "1")
     kinds = [node.GetAttribute("CLIPLung.kind") for node in scene.GetNodes()]
     assert scene.GetNumberOfNodes() == before + 1
     assert kinds[before:] == ["colors"]
 
 
 def test_removing_one_leaves_the_other(app, ct_node, points):
-    results.show_result(ct_node, points, "1", fake_result())
-    other = results.show_result(ct_node, points, "2", fake_result(OTHER_RAS))
+    result_store.show_result(ct_node, points, "1", fake_result())
+    other = result_store.show_result(ct_node, points, "2", fake_result(OTHER_RAS))
     points.RemoveNthControlPoint(0)
-    results.remove_result(points, "1")
-    assert table.point_ids(other.table_node) == ["2"]
+    result_store.remove_result(points, "1")
+    assert result_table.point_ids(other.table_node) == ["2"]
     assert foreground_ids(app) == {other.overlay_node.GetID()}
     assert find_chart(points) is other.chart_node
     assert find_overlay(points, "2") is other.overlay_node
@@ -318,25 +342,25 @@ def test_removing_one_leaves_the_other(app, ct_node, points):
 
 def test_orphans_of_deleted_points_and_lists_are_removed_and_nothing_else(app, ct_node, points):
     lost = app.add_points("Lost", [("N-1", OTHER_RAS)])
-    results.show_result(ct_node, lost, "1", fake_result(OTHER_RAS))
+    result_store.show_result(ct_node, lost, "1", fake_result(OTHER_RAS))
     for point_id, ras in (("1", NODULE_RAS), ("2", OTHER_RAS)):
-        results.show_result(ct_node, points, point_id, fake_result(ras))
-    assert results.remove_orphans(app.scene) == 0
+        result_store.show_result(ct_node, points, point_id, fake_result(ras))
+    assert result_store.remove_orphans(app.scene) == 0
     points.RemoveNthControlPoint(0)
     app.scene.RemoveNode(lost)
-    assert results.remove_orphans(app.scene) == 2
-    assert results.stored_result(points, "2") is not None
-    assert table.point_ids(find_table(points)) == ["2"]
-    owned = [node for node in app.scene.GetNodes() if node.GetAttribute("CLIPLung.kind")]
-    assert sorted(node.GetAttribute("CLIPLung.kind") for node in owned) == sorted(
+    assert result_store.remove_orphans(app.scene) == 2
+    assert result_store.stored_result(points, "2") is not None
+    assert result_table.point_ids(find_table(points)) == ["2"]
+    tagged = [node for node in app.scene.GetNodes() if node.GetAttribute("CLIPLung.kind")]
+    assert sorted(node.GetAttribute("CLIPLung.kind") for node in tagged) == sorted(
         ["overlay", "table", "chart", "chart series", "chart table", "colors"]
     )
 
 
 def test_a_row_whose_heat_map_a_user_deleted_goes_with_its_point(app, ct_node, points):
-    app.scene.RemoveNode(results.store_result(ct_node, points, "1", fake_result()))
+    app.scene.RemoveNode(result_store.store_result(ct_node, points, "1", fake_result()))
     points.RemoveAllControlPoints()
-    results.remove_orphans(app.scene)
+    result_store.remove_orphans(app.scene)
     assert find_table(points) is None
 
 
@@ -344,7 +368,7 @@ def test_a_row_whose_heat_map_a_user_deleted_goes_with_its_point(app, ct_node, p
 
 
 def test_without_hierarchy_items_no_folder_is_made(app, ct_node, points):
-    results.show_result(ct_node, points, "1", fake_result())
+    result_store.show_result(ct_node, points, "1", fake_result())
     assert app.scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode") is None
 
 
@@ -352,30 +376,30 @@ def test_each_ct_gets_one_folder_that_goes_with_its_last_result(app, ct_node, po
     hierarchy = keep_hierarchy(app.scene)
     study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "study")
     hierarchy.SetItemParent(hierarchy.GetItemByDataNode(ct_node), study)
-    shown = results.show_result(ct_node, points, "1", fake_result())
+    shown = result_store.show_result(ct_node, points, "1", fake_result())
     folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(shown.overlay_node))
     assert hierarchy.GetItemName(folder) == "CT CLIPLung"
     assert hierarchy.GetItemParent(folder) == study
     for node in (shown.table_node, *chart_nodes(points)):
         assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == folder
     hierarchy.SetItemName(folder, "renamed")
-    other = results.show_result(ct_node, points, "2", fake_result(OTHER_RAS)).overlay_node
+    other = result_store.show_result(ct_node, points, "2", fake_result(OTHER_RAS)).overlay_node
     assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(other)) == folder
 
     newer = app.add_ct(replace(synthetic_ct(), name="newer"))
     others = app.add_points("Others", [("N-1", NODULE_RAS)])
-    newest = results.show_result(newer, others, "1", fake_result()).overlay_node
+    newest = result_store.show_result(newer, others, "1", fake_result()).overlay_node
     newer_folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(newest))
     assert newer_folder != folder
-    results.remove_result(others, "1")
+    result_store.remove_result(others, "1")
     assert not hierarchy.GetItemByName("newer CLIPLung")
     assert hierarchy.GetItemByName("renamed") == folder
 
 
 def test_what_a_user_filed_elsewhere_stays_there(app, ct_node, points):
     hierarchy = keep_hierarchy(app.scene)
-    overlay = results.store_result(ct_node, points, "1", fake_result())
+    overlay = result_store.store_result(ct_node, points, "1", fake_result())
     own_folder = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), "mine")
     hierarchy.SetItemParent(hierarchy.GetItemByDataNode(overlay), own_folder)
-    results.store_result(ct_node, points, "1", fake_result())
+    result_store.store_result(ct_node, points, "1", fake_result())
     assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(overlay)) == own_folder

@@ -136,3 +136,65 @@ def test_points_come_in_world_space(scene):
     matrix = random_affine(3)
     node.SetAndObserveTransformNodeID(add_transform(scene, matrix).GetID())
     np.testing.assert_allclose(point_world_ras(node, "1"), (matrix @ [1, 2, 3, 1])[:3], atol=1e-9)
+
+
+def affine(*, scale=(1.0, 1.0, 1.0), angle=0.0) -> np.ndarray:
+    """(4, 4): stretched, turned about the long axis, shifted."""
+    matrix = np.eye(4)
+    cos, sin = np.cos(angle), np.sin(angle)
+    matrix[:3, :3] = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1.0]]) @ np.diag(scale)
+    matrix[:3, 3] = (5.0, -6.0, 7.0)
+    return matrix
+
+
+def warning_under(scene, *matrices) -> str:
+    """What is said of a CT under these transforms, the outermost first."""
+    above = None
+    for matrix in matrices:
+        above = add_transform(scene, matrix, parent=above)
+    node = volume_node(scene, np.zeros((3, 4, 5), np.int16))
+    node.SetAndObserveTransformNodeID(above.GetID() if above else None)
+    return ct_volume(node).source.get("warning", "")
+
+
+@pytest.mark.parametrize(
+    "matrices",
+    [
+        (),
+        (affine(),),
+        (affine(angle=0.7),),
+        (affine(scale=(1.003, 0.997, 1.002), angle=0.1),),
+        (affine(scale=(2, 2, 2)), affine(scale=(0.5, 0.5, 0.5), angle=1.0)),
+        (affine(scale=(-1, 1, 1)), affine(scale=(-1, 1, 1))),
+    ],
+    ids=["none", "shifted", "turned", "rounded", "stretched and back", "mirrored and back"],
+)
+def test_a_transform_that_only_turns_and_shifts_is_no_matter(scene, matrices):
+    assert warning_under(scene, *matrices) == ""
+
+
+@pytest.mark.parametrize(
+    ("matrices", "said"),
+    [
+        ((affine(scale=(1.1, 1.1, 1.1)),), ("factor of 1.1 to 1.1", "volumes by 1.33", "sizes")),
+        ((affine(scale=(0.1, 0.1, 0.1), angle=0.3),), ("factor of 0.1 to 0.1", "0.001")),
+        ((affine(scale=(2, 0.5, 1)),), ("factor of 0.5 to 2", "volumes by 1:")),
+        ((affine(scale=(1.008, 1.008, 1.008)),), ("volumes by 1.02",)),
+        ((affine(scale=(-1, 1, 1)),), ("mirrors", "left and right")),
+        ((affine(scale=(-1, 1, 1.5), angle=2.0),), ("mirrors", "factor of 1 to 1.5")),
+        ((affine(scale=(1.5, 1, 1)), affine()), ("factor of 1 to 1.5",)),
+    ],
+    ids=["grown", "centimetres", "squeezed", "a little each way", "mirrored", "both", "from further above"],
+)
+def test_a_transform_that_stretches_or_mirrors_is_named_with_its_factor(scene, matrices, said):
+    warning = warning_under(scene, *matrices)
+    assert "'turned'" in warning
+    for part in said:
+        assert part in warning
+    assert ("mirrors" in warning) == ("mirrors" in said)
+
+
+def test_a_left_handed_ct_without_transform_is_no_matter(scene):
+    node = volume_node(scene, np.zeros((3, 4, 5), np.int16))
+    node.SetIJKToRASDirections(-1, 0, 0, 0, 1, 0, 0, 0, 1)
+    assert "warning" not in ct_volume(node).source

@@ -13,14 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
-
-pytest.importorskip("sklearn", reason="needs the extra 'train'")
-
 from helpers import tiny_training
 from helpers.tiny_training import CONFIG, NODULES, LetterEncoder, tiny_patches
 from safetensors.torch import load_file
 
-from CLIPLungLib.errors import CheckpointError
+from CLIPLungLib.errors import CheckpointError, InputError
 from CLIPLungLib.training import log
 from CLIPLungLib.training import run_state as state
 from CLIPLungLib.training import trainer as loop
@@ -173,11 +170,75 @@ def test_damaged_state_is_refused_with_a_remedy(tmp_path, content):
 
 @pytest.mark.parametrize("change", [{"encoder": "channel"}, {"groups": 8}])
 def test_state_of_another_network_is_refused(tmp_path, change):
-    state.remove_leftovers(tmp_path)
     first = loop.Trainer(CONFIG, tiny_patches(), NODULES, tmp_path, "cpu", LetterEncoder())
     state.save_state(
         tmp_path / loop.STATE_NAME, first._modules(), first.optimizer, {"epochs_done": 1, "best_score": 0.0}
     )
-    other = replace(CONFIG, network=replace(CONFIG.network, **change))
+    losses = replace(CONFIG.losses, gate=0.0, outline=0.0) if "encoder" in change else CONFIG.losses
+    other = replace(CONFIG, network=replace(CONFIG.network, **change), losses=losses)
     with pytest.raises(CheckpointError, match="another network"):
         loop.Trainer(other, tiny_patches(), NODULES, tmp_path, "cpu", LetterEncoder())
+
+
+@pytest.mark.parametrize("change", [{"epochs": 3}, {"seed": 1}, {"losses": replace(CONFIG.losses, rating=2.0)}])
+def test_run_with_other_settings_is_neither_continued_nor_overwritten(tmp_path, change):
+    tiny_training.train_in(tmp_path, replace(CONFIG, epochs=1))
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+    with pytest.raises(InputError, match="holds a run with other settings"):
+        loop.Trainer(
+            replace(CONFIG, **{"epochs": 1} | change), tiny_patches(), NODULES, tmp_path, "cpu", LetterEncoder()
+        )
+    assert before == {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+
+
+def test_opening_a_folder_writes_nothing(tmp_path):
+    loop.Trainer(CONFIG, tiny_patches(), NODULES, tmp_path / "run", "cpu", LetterEncoder())
+    assert not (tmp_path / "run").exists()
+
+
+def test_finished_run_is_read_and_not_trained_again(tmp_path):
+    first = tiny_training.train_in(tmp_path)
+    written = (tmp_path / loop.STATE_NAME).stat().st_mtime_ns
+    again = loop.Trainer(CONFIG, tiny_patches(), NODULES, tmp_path, "cpu", LetterEncoder())
+    assert again.is_finished
+    again.run(lambda *_: pytest.fail("trained again"))
+    assert (tmp_path / loop.STATE_NAME).stat().st_mtime_ns == written
+    for name, value in first.best_network.state_dict().items():
+        assert torch.equal(value, again.best_network.state_dict()[name]), name
+    assert torch.equal(first.text_bank().levels, again.text_bank().levels)
+    assert first.text_scale == again.text_scale
+
+
+def test_unfinished_run_has_no_answer(tmp_path):
+    """A folder whose state is gone must not be trained anew by who only wants to read it."""
+    trainer = loop.Trainer(CONFIG, tiny_patches(), NODULES, tmp_path, "cpu", LetterEncoder())
+    assert not trainer.is_finished
+    for ask in (lambda: trainer.best_network, trainer.text_bank, lambda: trainer.text_scale):
+        with pytest.raises(RuntimeError, match="0 of 4 epochs"):
+            ask()
+
+
+def test_state_of_version_0_1_is_continued(tmp_path):
+    """The names of the tensors in a state are a format: runs of earlier versions must go on."""
+    trainer = tiny_training.train_in(tmp_path)
+    names = set(load_file(tmp_path / loop.STATE_NAME))
+    assert {name.split("/")[0] for name in names} == {
+        "network",
+        "average",
+        "objective",
+        "best",
+        "best_text",
+        "optimizer",
+    }
+    for name in (
+        "network/encoder.stem.1.weight",
+        "average/n_averaged",
+        "average/module.class_head.weight",
+        "best/module.projection.weight",
+        "objective/bank.prompts.context",
+        "objective/bank.mean_image",
+        "best_text/log_scale",
+        "optimizer/0/exp_avg",
+    ):
+        assert name in names
+    assert trainer.best_score >= -1

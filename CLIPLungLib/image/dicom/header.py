@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.dicom.frames import each_frame, frame_count, has_frames
+from CLIPLungLib.image.regular_file import is_regular, open_regular
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 TAGS = (
     "BitsAllocated", "Columns", "FrameOfReferenceUID", "ImageOrientationPatient", "ImagePositionPatient", "ImageType",
-    "Modality", "NumberOfFrames", "PhotometricInterpretation", "PixelSpacing", "RescaleIntercept", "RescaleSlope",
-    "RescaleType", "Rows", "SOPClassUID", "SeriesDescription", "SeriesInstanceUID", "SliceThickness", "StudyInstanceUID",
+    "InstanceNumber", "Modality", "NumberOfFrames", "PerFrameFunctionalGroupsSequence", "PhotometricInterpretation",
+    "PixelSpacing", "RescaleIntercept", "RescaleSlope", "RescaleType", "Rows", "SOPClassUID", "SamplesPerPixel",
+    "SeriesDescription", "SeriesInstanceUID", "SharedFunctionalGroupsSequence", "SliceThickness", "StudyInstanceUID",
 )  # fmt: skip
-ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
+MARK, PREAMBLE_BYTES = b"DICM", 128
+DEFLATED = "1.2.840.10008.1.2.1.99"
+# Pixels do not pack more tightly; a file that claims so is made to fill the memory.
+DEFLATED_RATIO_AT_MOST = 100
 # "US" is DICOM's word for "unspecified".
 HU_RESCALE_TYPES = ("", "HU", "US", "HU_MOD")
 UNIT_TOLERANCE = 1e-2
@@ -26,10 +34,12 @@ UNIT_TOLERANCE = 1e-2
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SliceHeader:
-    """One DICOM file.
+    """One DICOM file, or one frame of it.
 
     Attributes:
         path: the file.
+        frame: which of its frames, from 0.
+        instance_number: as in the file; None where missing.
         series_uid, study_uid, frame_of_reference_uid, modality, description: as in the file, empty where missing.
         transfer_syntax: name of the pixels' encoding.
         obstacle: why this file cannot be a slice of a CT volume; empty when it can. The fields below count only then.
@@ -38,10 +48,13 @@ class SliceHeader:
         orientation_lps: (2, 3) unit directions of growing column and growing row index.
         spacing_mm: (2,) distance between rows and between columns.
         thickness_mm: nominal slice thickness; None where missing.
-        has_rescale: whether slope and intercept are both there.
+        slope, intercept: of the stored numbers to HU; None where missing.
+        is_inverted: whether bright shows low numbers (MONOCHROME1); HU are the stored ones all the same.
     """
 
     path: Path
+    frame: int
+    instance_number: int | None
     series_uid: str
     study_uid: str
     frame_of_reference_uid: str
@@ -54,7 +67,14 @@ class SliceHeader:
     orientation_lps: np.ndarray
     spacing_mm: np.ndarray
     thickness_mm: float | None
-    has_rescale: bool
+    slope: float | None
+    intercept: float | None
+    is_inverted: bool
+
+    @property
+    def has_rescale(self) -> bool:
+        """Whether slope and intercept are both there."""
+        return self.slope is not None and self.intercept is not None
 
     @property
     def normal_lps(self) -> np.ndarray:
@@ -64,30 +84,53 @@ class SliceHeader:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file carries DICOM's mark."""
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+    """Whether a file carries DICOM's mark, or begins like DICOM without it.
+
+    Raises:
+        InputError: not a regular file, or one that may not be read.
+    """
+    with open_regular(path) as stream:
+        head = stream.read(PREAMBLE_BYTES + len(MARK))
+    return head[PREAMBLE_BYTES:] == MARK or _begins_without_preamble(head)
 
 
-def scan_files(paths: list[Path]) -> tuple[list[SliceHeader], list[Path]]:
+def _begins_without_preamble(head: bytes) -> bool:
+    """Whether the first element is one of the groups a DICOM file begins with, with a type or a short length."""
+    if len(head) < PREAMBLE_BYTES:
+        return False
+    group, element = int.from_bytes(head[:2], "little"), int.from_bytes(head[2:4], "little")
+    if group not in (2, 8) or element > 0x60:
+        return False
+    return head[4:6] in (b"UL", b"OB", b"UI", b"CS", b"DA", b"SH", b"LO") or int.from_bytes(head[4:8], "little") <= 128
+
+
+def scan_files(paths: Iterable[Path]) -> tuple[list[SliceHeader], list[Path]]:
     """Headers of the DICOM files among `paths`, and the DICOM files too damaged to tell what they are. Skips all others."""
-    headers, damaged = [], []
+    headers: list[SliceHeader] = []
+    damaged = []
     for path in paths:
         # A DICOMDIR is a table of contents.
-        if not path.is_file() or path.name.upper() == "DICOMDIR":
+        if not is_regular(path) or path.name.upper() == "DICOMDIR":
             continue
         try:
-            header = read_header(path) if is_dicom(path) else None
-        except (InputError, OSError):
-            damaged.append(path)
-            continue
-        if header is not None:
-            headers.append(header)
+            if is_dicom(path):
+                headers.extend(read_headers(path))
+        except InputError:
+            if _has_mark(path):
+                damaged.append(path)
     return headers, damaged
 
 
-def read_header(path: Path) -> SliceHeader:
-    """The header of one DICOM file.
+def _has_mark(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(PREAMBLE_BYTES + len(MARK))[PREAMBLE_BYTES:] == MARK
+    except OSError:
+        return True
+
+
+def read_headers(path: Path) -> list[SliceHeader]:
+    """The header of one DICOM file, or of each of its frames.
 
     Raises:
         InputError: cut off or garbled within the header, or a file that belongs to no series.
@@ -95,58 +138,89 @@ def read_header(path: Path) -> SliceHeader:
     import pydicom
 
     try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
+        _require_believable_deflation(path)
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS), force=True)
         if _text(dataset, "SeriesInstanceUID"):
-            return _slice_header(path, dataset)
+            syntax = dataset.file_meta.get("TransferSyntaxUID")
+            syntax_name = syntax.name if syntax else "unknown"
+            if has_frames(dataset):
+                return [_slice_header(path, n, syntax_name, fields) for n, fields in enumerate(each_frame(dataset))]
+            return [_slice_header(path, 0, syntax_name, dataset)]
     except Exception as error:  # A garbled header makes pydicom raise nearly anything, also when a value is first used.
         raise InputError(f"The DICOM header of '{path.name}' is damaged ({error}). Copy the file again.") from error
     raise InputError(
-        f"'{path.name}' is DICOM but belongs to no series: it is cut off, or a list of files. Give the folder of the CT series."
+        f"'{path.name}' is DICOM but belongs to no series: it is cut off, its UIDs were removed, or it is a list of files. "
+        "Give the folder of the CT series."
     )
 
 
-def _slice_header(path: Path, dataset: Dataset) -> SliceHeader:
+def _require_believable_deflation(path: Path) -> None:
+    """pydicom unpacks a deflated file whole; one that grows without end is refused before."""
+    import pydicom
+
+    with path.open("rb") as stream:
+        if stream.read(PREAMBLE_BYTES + len(MARK))[PREAMBLE_BYTES:] != MARK:
+            return
+        stream.seek(0)
+        meta = pydicom.filereader.read_file_meta_info(path)
+        if meta.get("TransferSyntaxUID") != DEFLATED:
+            return
+        # The group's length counts from behind its own element.
+        stream.seek(PREAMBLE_BYTES + len(MARK) + 12 + int(meta.FileMetaInformationGroupLength))
+        packed = stream.read()
+    unpacker, most = zlib.decompressobj(-zlib.MAX_WBITS), DEFLATED_RATIO_AT_MOST * len(packed)
+    if len(unpacker.decompress(packed, most + 1)) > most:
+        raise InputError(f"it unpacks to more than {DEFLATED_RATIO_AT_MOST} times its size")
+
+
+def _slice_header(path: Path, frame: int, transfer_syntax: str, fields: Mapping[str, Any] | Dataset) -> SliceHeader:
     position, orientation, spacing = (
-        _numbers(dataset, keyword, count)
+        _numbers(fields, keyword, count)
         for keyword, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))
     )
-    thickness = _numbers(dataset, "SliceThickness", 1)
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    thickness, slope, intercept, number = (
+        _number(fields, keyword) for keyword in ("SliceThickness", "RescaleSlope", "RescaleIntercept", "InstanceNumber")
+    )
     return SliceHeader(
         path=path,
-        series_uid=_text(dataset, "SeriesInstanceUID"),
-        study_uid=_text(dataset, "StudyInstanceUID"),
-        frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID"),
-        modality=_text(dataset, "Modality"),
-        description=_text(dataset, "SeriesDescription"),
-        transfer_syntax=syntax.name if syntax else "unknown",
-        obstacle=_obstacle(dataset, position, orientation, spacing),
-        shape=(int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)),
+        frame=frame,
+        instance_number=None if number is None else int(number),
+        series_uid=_text(fields, "SeriesInstanceUID"),
+        study_uid=_text(fields, "StudyInstanceUID"),
+        frame_of_reference_uid=_text(fields, "FrameOfReferenceUID"),
+        modality=_text(fields, "Modality"),
+        description=_text(fields, "SeriesDescription"),
+        transfer_syntax=transfer_syntax,
+        obstacle=_obstacle(fields, position, orientation, spacing),
+        shape=(int(fields.get("Rows") or 0), int(fields.get("Columns") or 0)),
         position_lps=_or_nan(position, 3),
         orientation_lps=_unit_rows(_or_nan(orientation, 6).reshape(2, 3)),
         spacing_mm=_or_nan(spacing, 2),
-        thickness_mm=None if thickness is None or thickness[0] <= 0 else float(thickness[0]),
-        has_rescale=all(_numbers(dataset, keyword, 1) is not None for keyword in ("RescaleSlope", "RescaleIntercept")),
+        thickness_mm=None if thickness is None or thickness <= 0 else thickness,
+        slope=slope,
+        intercept=intercept,
+        is_inverted=_text(fields, "PhotometricInterpretation") == "MONOCHROME1",
     )
 
 
 def _obstacle(
-    dataset: Dataset, position: np.ndarray | None, orientation: np.ndarray | None, spacing: np.ndarray | None
+    fields: Mapping[str, Any] | Dataset,
+    position: np.ndarray | None,
+    orientation: np.ndarray | None,
+    spacing: np.ndarray | None,
 ) -> str:
-    slope = _numbers(dataset, "RescaleSlope", 1)
-    if "LOCALIZER" in (dataset.get("ImageType") or ()):
+    if "LOCALIZER" in (fields.get("ImageType") or ()):
         return "localizer"
-    if dataset.get("SOPClassUID") == ENHANCED_CT or int(dataset.get("NumberOfFrames") or 1) > 1:
-        return "multi-frame (export single-frame DICOM, or save the volume as NRRD)"
-    if not dataset.get("Rows") or not dataset.get("Columns") or not dataset.get("BitsAllocated"):
+    if frame_count(fields) > 1:
+        return "multi-frame without a position for each frame (export single-frame DICOM, or save the volume as NRRD)"
+    if not fields.get("Rows") or not fields.get("Columns") or not fields.get("BitsAllocated"):
         return "without an image"
     if position is None or spacing is None or (spacing <= 0).any() or not _is_orientation(orientation):
         return "without position, orientation or pixel spacing"
-    # ITK would turn MONOCHROME1 upside down, but HU are the stored values whatever the display.
-    if _text(dataset, "PhotometricInterpretation") != "MONOCHROME2":
-        return "with colour or inverted grey values"
-    # ITK takes a slope of zero for one.
-    if _text(dataset, "RescaleType").upper() not in HU_RESCALE_TYPES or (slope is not None and slope[0] == 0):
+    grey = _text(fields, "PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2")
+    if not grey or int(fields.get("SamplesPerPixel") or 1) != 1:
+        return "with colour"
+    if _text(fields, "RescaleType").upper() not in HU_RESCALE_TYPES or _number(fields, "RescaleSlope") == 0:
         return "not in Hounsfield units"
     return ""
 
@@ -163,17 +237,22 @@ def _unit_rows(axes: np.ndarray) -> np.ndarray:
     return axes / np.where(lengths > 0, lengths, 1.0)
 
 
-def _text(dataset: Dataset, keyword: str) -> str:
-    return str(dataset.get(keyword) or "").strip()
+def _text(fields: Mapping[str, Any] | Dataset, keyword: str) -> str:
+    return str(fields.get(keyword) or "").strip()
 
 
-def _numbers(dataset: Dataset, keyword: str, count: int) -> np.ndarray | None:
+def _numbers(fields: Mapping[str, Any] | Dataset, keyword: str, count: int) -> np.ndarray | None:
     """(count,) finite numbers, or None."""
     try:
-        numbers = np.atleast_1d(np.array(dataset.get(keyword), dtype=np.float64))
+        numbers = np.atleast_1d(np.array(fields.get(keyword), dtype=np.float64))
     except (ValueError, TypeError):
         return None
     return numbers if numbers.shape == (count,) and np.isfinite(numbers).all() else None
+
+
+def _number(fields: Mapping[str, Any] | Dataset, keyword: str) -> float | None:
+    numbers = _numbers(fields, keyword, 1)
+    return None if numbers is None else float(numbers[0])
 
 
 def _or_nan(numbers: np.ndarray | None, count: int) -> np.ndarray:

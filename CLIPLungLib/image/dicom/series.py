@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.image.dicom.geometry import largest_stack, sort_slices, stack_to_lps
-from CLIPLungLib.image.dicom.header import SliceHeader, read_header, scan_files
+from CLIPLungLib.image.dicom.geometry import Stack, place_slices
+from CLIPLungLib.image.dicom.grouping import (
+    TORN_FROM_SLICES,
+    is_even_stack,
+    largest_stack,
+    require_whole,
+    torn_series,
+    without_copies,
+)
+from CLIPLungLib.image.dicom.header import SliceHeader, read_headers, scan_files
+from CLIPLungLib.image.dicom.pixels import read_planes
+from CLIPLungLib.image.dicom.search import MOST_FILES_AROUND, files_below, files_beside, series_files_around
+from CLIPLungLib.image.hounsfield import PADDING_READ_AS_HU
+from CLIPLungLib.image.regular_file import require_believable_size
 
-INT16 = np.iinfo(np.int16)
+INT16, INT16_BYTES = np.iinfo(np.int16), 2
 NAMED_FILES_AT_MOST = 5
+NAMED_SERIES_AT_MOST = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,29 +40,33 @@ class DicomSeries:
         name: series description, or the end of the series UID.
         source: format, series_uid, study_uid, frame_of_reference_uid, modality, series_description, note. Never a
             patient's name.
+        doubtful_k: planes without a slice (filled with air), or whose slice lies off its place.
     """
 
     hu: np.ndarray
     ijk_to_lps: np.ndarray
     name: str
     source: dict[str, str]
+    doubtful_k: tuple[int, ...]
 
 
 def read_series(path: Path, series_uid: str | None = None) -> DicomSeries:
     """Read a CT series.
 
     Args:
-        path: a folder, searched with its subfolders; or one DICOM file, which stands for its series in the same folder.
+        path: a folder, searched with its subfolders; or one DICOM file, which stands for its series in the same folder
+            and in the folders beside it.
         series_uid: SeriesInstanceUID, or its end if that is unique; without it the CT series with most slices.
 
     Raises:
         InputError: no CT series there, no or several series with that UID, slices doubled, missing, unevenly spaced or damaged.
     """
+    is_named = series_uid is not None
     if path.is_dir():
-        paths = sorted(path.rglob("*"))
+        paths = files_below(path)
     else:
-        series_uid = series_uid or read_header(path).series_uid
-        paths = sorted(path.parent.iterdir())
+        series_uid = series_uid or read_headers(path)[0].series_uid
+        paths = files_beside(path)
     headers, damaged = scan_files(paths)
     if not headers:
         raise InputError(_nothing_found(path, damaged))
@@ -56,31 +74,91 @@ def read_series(path: Path, series_uid: str | None = None) -> DicomSeries:
     for header in headers:
         by_uid.setdefault(header.series_uid, []).append(header)
     chosen = by_uid[_choose(by_uid, series_uid)]
-    return _read_chosen(chosen, [*_choice_notes(chosen, by_uid, series_uid), *_damage_notes(damaged)])
+    torn = _torn(by_uid, chosen, is_named, path.is_dir())
+    if torn:
+        uids = len({header.series_uid for header in torn})
+        notes = [
+            f"{uids} SeriesInstanceUIDs were ignored: by their positions the {len(torn)} slices form one even stack."
+        ]
+        return _read_chosen(torn, [*notes, *_damage_notes(damaged)])
+    notes = [*_choice_notes(chosen, by_uid, series_uid), *_damage_notes(damaged)]
+    if not path.is_dir():
+        chosen, more_notes = _with_other_folders(path, chosen)
+        notes += more_notes
+    return _read_chosen(chosen, notes)
+
+
+def _torn(
+    by_uid: dict[str, list[SliceHeader]], chosen: list[SliceHeader], is_named: bool, is_folder: bool
+) -> list[SliceHeader]:
+    """The slices of a series whose files were given UIDs of their own; none where there is no such series.
+
+    Raises:
+        InputError: slices alone in their series that make no even stack.
+    """
+    torn = torn_series(by_uid)
+    if len(torn) < 2 or ((is_named or not is_folder) and chosen[0] not in torn):
+        return []
+    rest = [] if chosen[0] in torn else _usable_stack(chosen)
+    whole = largest_stack([*rest, *torn])
+    if len(whole) == len(rest) + len(torn) and is_even_stack(whole):
+        return whole
+    if len(torn) <= len(rest):
+        return []
+    if is_named or (not is_folder and len(torn) < TORN_FROM_SLICES):
+        return []
+    raise InputError(
+        f"{len(torn)} CT series of one slice each were found, and they form no even stack: SeriesInstanceUID was changed file by "
+        "file, or they do not belong together. Anonymise the original again with one UID a series, or name one series by its UID."
+    )
+
+
+def _with_other_folders(path: Path, chosen: list[SliceHeader]) -> tuple[list[SliceHeader], list[str]]:
+    """The series with its slices in the folders beside and below a file's own, as a CD holds them."""
+    paths, all_seen = series_files_around(path, chosen[0].series_uid)
+    others = [header for header in scan_files(paths)[0] if header.series_uid == chosen[0].series_uid]
+    notes = []
+    if not all_seen:
+        notes.append(f"Only {MOST_FILES_AROUND} files around '{path.name}' were searched for slices of its series.")
+    if not others:
+        return chosen, notes
+    everything, _ = without_copies([*chosen, *others])
+    more = len(everything) - len(chosen)
+    if more <= 0:
+        return chosen, notes
+    numbers = [header.instance_number for header in everything if header.frame == 0]
+    are_different = None not in numbers and len(set(numbers)) == len(numbers)
+    folders = ", ".join(sorted({f"'{header.path.parent.name}'" for header in others}))
+    if are_different or is_even_stack(_usable_stack(everything)):
+        return everything, [*notes, f"{more} of its slices lie in other folders ({folders})."]
+    return chosen, [
+        *notes,
+        f"{more} more slices with its UID in other folders ({folders}) were left out: with them the slices form no even stack.",
+    ]
 
 
 def _read_chosen(chosen: list[SliceHeader], notes: list[str]) -> DicomSeries:
+    chosen, copies = without_copies(chosen)
     stack = _stack(chosen)
-    notes = [*notes, *_left_out_notes(chosen, stack)]
+    notes = [*notes, *_copy_notes(copies), *_left_out_notes(chosen, stack)]
     try:
-        ordered = sort_slices(stack)
+        notes += require_whole(stack, [header for header in chosen if not header.obstacle])
+        placed = place_slices(stack)
     except InputError as error:
         raise InputError(" ".join([f"{_label(chosen)} cannot be used.", str(error), *notes])) from error
-    first = ordered[0]
-    if len(ordered) == 1:
-        notes.append(f"One slice only; it is taken as {first.thickness_mm or 1.0:g} mm thick.")
-    notes.extend(_rescale_notes(ordered))
+    first = placed.slices[0]
+    notes += [*placed.notes, *_slice_notes(placed.slices)]
     source = {
         "format": "DICOM",
-        "series_uid": first.series_uid,
-        "study_uid": first.study_uid,
-        "frame_of_reference_uid": first.frame_of_reference_uid,
+        "series_uid": _one_or_none(header.series_uid for header in placed.slices),
+        "study_uid": _one_or_none(header.study_uid for header in placed.slices),
+        "frame_of_reference_uid": _one_or_none(header.frame_of_reference_uid for header in placed.slices),
         "modality": first.modality,
         "series_description": first.description,
         "note": " ".join(notes),
     }
     name = first.description or f"CT series ...{first.series_uid[-8:]}"
-    return DicomSeries(_read_hu(ordered), stack_to_lps(ordered), name, source)
+    return DicomSeries(_read_hu(placed, name), placed.ijk_to_lps, name, source, placed.doubtful_k)
 
 
 def _nothing_found(path: Path, damaged: list[Path]) -> str:
@@ -136,34 +214,20 @@ def _stack(chosen: list[SliceHeader]) -> list[SliceHeader]:
     return stack
 
 
-def _read_hu(ordered: list[SliceHeader]) -> np.ndarray:
-    """(K, J, I) HU. ITK decodes each file and applies its own slope and intercept."""
-    hu = np.empty((len(ordered), *ordered[0].shape), np.int16)
-    for k, header in enumerate(ordered):
-        pixels = _decode(header)
+def _read_hu(placed: Stack, name: str) -> np.ndarray:
+    """(K, J, I) HU; planes without a slice hold air."""
+    rows, columns = placed.slices[0].shape
+    count = int(placed.planes[-1]) + 1
+    require_believable_size(name, (columns, rows, count), INT16_BYTES)
+    hu: np.ndarray | None = None
+    for k, pixels in zip(placed.planes, read_planes(placed.slices), strict=True):
+        if hu is None:  # Not before one slice was found to be as large as stated.
+            hu = np.full((count, rows, columns), PADDING_READ_AS_HU, np.int16)
         if hu.dtype == np.int16 and not _fits_int16(pixels):
             hu = hu.astype(np.float32)
         hu[k] = pixels
+    assert hu is not None
     return hu
-
-
-def _decode(header: SliceHeader) -> np.ndarray:
-    """(J, I) HU of one file."""
-    import SimpleITK as sitk
-
-    try:
-        image = sitk.ReadImage(str(header.path), imageIO="GDCMImageIO")
-    except RuntimeError as error:
-        raise InputError(
-            f"The slice '{header.path.name}' cannot be decoded (transfer syntax {header.transfer_syntax}). "
-            "If the file is damaged, copy it again; if its compression is unknown here, export the series uncompressed."
-        ) from error
-    pixels = sitk.GetArrayFromImage(image)
-    if pixels.shape != (1, *header.shape):
-        raise InputError(
-            f"The slice '{header.path.name}' decodes to {pixels.shape} pixels, not {header.shape}. Copy it again."
-        )
-    return pixels[0]
 
 
 def _fits_int16(pixels: np.ndarray) -> bool:
@@ -175,12 +239,17 @@ def _choice_notes(chosen: list[SliceHeader], by_uid: dict[str, list[SliceHeader]
     why = "as asked for" if series_uid is not None else "the CT series with most slices"
     if not others:
         return []
-    return [f"{_label(chosen)} was chosen, {why}. Others found: {'; '.join(_label(headers) for headers in others)}."]
+    return [f"{_label(chosen)} was chosen, {why}. Others found: {_listed_labels(others)}."]
 
 
 def _ct_series(by_uid: dict[str, list[SliceHeader]]) -> str:
-    labels = [_label(headers) for headers in by_uid.values() if headers[0].modality == "CT"]
-    return f"CT found: {'; '.join(labels)}." if labels else "No CT series was found."
+    found = [headers for headers in by_uid.values() if headers[0].modality == "CT"]
+    return f"CT found: {_listed_labels(found)}." if found else "No CT series was found."
+
+
+def _listed_labels(series: list[list[SliceHeader]]) -> str:
+    more = f"; and {len(series) - NAMED_SERIES_AT_MOST} more" if len(series) > NAMED_SERIES_AT_MOST else ""
+    return "; ".join(_label(headers) for headers in series[:NAMED_SERIES_AT_MOST]) + more
 
 
 def _label(headers: list[SliceHeader]) -> str:
@@ -193,7 +262,7 @@ def _left_out_notes(chosen: list[SliceHeader], stack: list[SliceHeader]) -> list
     usable = sum(not header.obstacle for header in chosen)
     parts = [_obstacles(chosen)] if usable < len(chosen) else []
     if len(stack) < usable:
-        parts.append(f"{usable - len(stack)} of other orientation, size or frame of reference")
+        parts.append(f"{usable - len(stack)} of other orientation or size")
     return [f"Left out of it: {', '.join(parts)}."] if parts else []
 
 
@@ -206,10 +275,30 @@ def _damage_notes(damaged: list[Path]) -> list[str]:
     return [f"Damaged DICOM files passed over: {_file_names(damaged)}."] if damaged else []
 
 
-def _rescale_notes(ordered: list[SliceHeader]) -> list[str]:
-    if ordered[0].has_rescale:
-        return []
-    return ["Rescale tags are missing: slope 1 and intercept 0 were taken where not stated."]
+def _copy_notes(copies: int) -> list[str]:
+    return [f"{copies} byte-identical copies of its files were ignored."] if copies else []
+
+
+def _slice_notes(ordered: list[SliceHeader]) -> list[str]:
+    notes = []
+    if len(ordered) == 1:
+        notes.append(f"One slice only; it is taken as {ordered[0].thickness_mm or 1.0:g} mm thick.")
+    if not all(header.has_rescale for header in ordered):
+        notes.append("Rescale tags are missing: slope 1 and intercept 0 were taken where not stated.")
+    if any(header.is_inverted for header in ordered):
+        notes.append("Its display is inverted (MONOCHROME1); HU are the stored values all the same.")
+    numbers = [header.instance_number for header in ordered if header.instance_number is not None]
+    if len(numbers) == len(ordered) > 1 and ordered[-1].frame == 0 and min(numbers) > 1:
+        notes.append(
+            f"Its instance numbers run from {min(numbers)} to {max(numbers)}: slices before them may be missing."
+        )
+    return notes
+
+
+def _one_or_none(uids: Iterable[str]) -> str:
+    """The UID all slices share; empty where they have several."""
+    found = set(uids)
+    return found.pop() if len(found) == 1 else ""
 
 
 def _file_names(paths: list[Path]) -> str:

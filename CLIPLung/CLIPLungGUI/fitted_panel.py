@@ -1,0 +1,44 @@
+"""A panel that is always as high as its wrapped texts need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+
+
+class FittedPanel(qt.QWidget):
+    """Holds a panel and keeps its smallest height at what it needs for its width.
+
+    Slicer's module area takes a panel's minimum size hint for its height, which knows nothing of where lines break: without
+    this, the last rows of a panel that was laid out while hidden are cut off and cannot be reached by scrolling.
+
+    Args:
+        panel: a widget whose layout's height depends on its width.
+    """
+
+    def __init__(self, panel: Any) -> None:
+        qt.QWidget.__init__(self)
+        self._panel, self._widthPx = panel, 0
+        layout = qt.QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(panel)
+        self._timer = qt.QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(0)
+        self._timer.connect("timeout()", self.fit)
+
+    def resizeEvent(self, event: Any) -> None:
+        """Lines break elsewhere."""
+        self._widthPx = event.size().width()
+        self.fit()
+
+    def fitSoon(self, *_arguments: Any) -> None:
+        """Texts or sections have changed; their layouts tell each other before the timer fires."""
+        self._timer.start()
+
+    def fit(self) -> None:
+        """Now."""
+        if self._widthPx > 0:
+            self._panel.setMinimumHeight(0)
+            self._panel.setMinimumHeight(self._panel.heightForWidth(self._widthPx))

@@ -1,0 +1,65 @@
+"""What a multi-frame CT (enhanced, or converted from single slices) says of each frame, as if each were a file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from CLIPLungLib.errors import InputError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+MOST_FRAMES = 65_535
+# Functional group -> what a single slice has at its top.
+GROUPS = {
+    "PlanePositionSequence": ("ImagePositionPatient",),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
+    "CTImageFrameTypeSequence": ("FrameType",),
+}
+
+
+def has_frames(dataset: Dataset) -> bool:
+    """Whether a file states its geometry frame by frame."""
+    return bool(dataset.get("PerFrameFunctionalGroupsSequence"))
+
+
+def frame_count(dataset: Mapping[str, Any] | Dataset) -> int:
+    """The stated number of frames; one where nothing is stated.
+
+    Raises:
+        InputError: a number no CT has.
+    """
+    count = int(dataset.get("NumberOfFrames") or 1)
+    if not 1 <= count <= MOST_FRAMES:
+        raise InputError(f"{count} frames are stated; 1 to {MOST_FRAMES} are read")
+    return count
+
+
+def each_frame(dataset: Dataset) -> Iterator[Mapping[str, Any]]:
+    """The fields of every frame: its own group's, else the shared group's, over those of the file.
+
+    Raises:
+        InputError: another number of frames than of groups.
+    """
+    groups = dataset.PerFrameFunctionalGroupsSequence
+    count = frame_count(dataset)
+    if len(groups) != count:
+        raise InputError(f"{count} frames are stated and {len(groups)} described")
+    common = {str(element.keyword): element.value for element in dataset if element.VR != "SQ"}
+    shared = _first(dataset.get("SharedFunctionalGroupsSequence"))
+    for group in groups:
+        fields: dict[str, Any] = {**common, "NumberOfFrames": 1}
+        for sequence, keywords in GROUPS.items():
+            item = _first(group.get(sequence)) or _first(shared.get(sequence) if shared is not None else None)
+            if item is not None:
+                fields.update({keyword: item.get(keyword) for keyword in keywords})
+        if fields.get("FrameType"):
+            fields["ImageType"] = fields["FrameType"]
+        yield fields
+
+
+def _first(sequence: Any) -> Any:
+    return sequence[0] if sequence else None

@@ -1,0 +1,136 @@
+"""MetaImage files (.mha, .mhd) as ITK writes them: one plain binary volume, raw or zlib."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from CLIPLungLib.image.header_text import HeaderReader, several_values, without_place, wrong_axes
+from CLIPLungLib.image.regular_file import data_file_beside, open_regular
+from CLIPLungLib.image.voxel_data import read_voxels
+
+FORMAT = "MetaImage"
+# MetaImage has several names for the same field. All others are the writer's own remarks.
+NAMES = {
+    "ObjectType": ("ObjectType",),
+    "NDims": ("NDims",),
+    "DimSize": ("DimSize",),
+    "ElementSpacing": ("ElementSpacing",),
+    "ElementSize": ("ElementSize",),
+    "Offset": ("Offset", "Position", "Origin"),
+    "TransformMatrix": ("TransformMatrix", "Rotation", "Orientation"),
+    "ElementType": ("ElementType",),
+    "ElementNumberOfChannels": ("ElementNumberOfChannels",),
+    "ElementToIntensityFunctionSlope": ("ElementToIntensityFunctionSlope",),
+    "ElementToIntensityFunctionOffset": ("ElementToIntensityFunctionOffset",),
+    "BinaryData": ("BinaryData",),
+    "ByteOrderMSB": ("BinaryDataByteOrderMSB", "ElementByteOrderMSB"),
+    "CompressedData": ("CompressedData",),
+    "HeaderSize": ("HeaderSize",),
+    "DistanceUnits": ("DistanceUnits",),
+    "ElementDataFile": ("ElementDataFile",),
+}
+FIELD = {alias: field for field, aliases in NAMES.items() for alias in aliases}
+TYPES = {
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
+    "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}  # fmt: skip
+UNIT_TOLERANCE = 1e-2
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def read_metaimage(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(K, J, I) stored numbers and the (4, 4) IJK-to-RAS matrix in mm.
+
+    Raises:
+        InputError: not MetaImage, not a plain volume, no place in the patient, or damaged.
+    """
+    with open_regular(path) as stream:
+        header = HeaderReader(path, FORMAT, stream)
+        fields = _fields(header)
+        size = _size(header, fields)
+        dtype = _dtype(header, fields)
+        matrix = _matrix(header, fields)
+        packing = "zlib" if _flag(header, fields, "CompressedData", False) else "raw"
+        start = header.integers("HeaderSize", fields.get("HeaderSize", "0"), 1)[0]
+        if fields["ElementDataFile"].upper() == "LOCAL":
+            if start != 0:
+                raise header.error(f"its HeaderSize is {start} although its voxels follow the header")
+            return read_voxels(path, stream, packing, size, dtype), matrix  # type: ignore[arg-type]
+        with open_regular(data_file_beside(path, fields["ElementDataFile"])) as data:
+            stored = data.seek(0, 2)
+            if start < -1 or start > stored or (packing == "zlib" and start):
+                raise header.error(f"its HeaderSize is {start}")
+            wanted = int(np.prod(size, dtype=object)) * dtype.itemsize
+            data.seek(start if start >= 0 else max(0, stored - wanted))
+            return read_voxels(path, data, packing, size, dtype), matrix  # type: ignore[arg-type]
+
+
+def _fields(header: HeaderReader) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    while (line := header.line()) is not None:
+        key, found, value = (part.strip() for part in line.partition("="))
+        field = FIELD.get(key)
+        if field in fields:
+            raise header.error(f"its header has the field '{key}' twice")
+        if field and found:
+            fields[field] = value
+        if field == "ElementDataFile":
+            return fields
+    raise header.error("it does not begin as one, or its header has no end")
+
+
+def _size(header: HeaderReader, fields: dict[str, str]) -> list[int]:
+    if fields.get("ObjectType", "Image") != "Image":
+        raise header.error(f"its ObjectType is '{fields['ObjectType'][:80]}', not Image")
+    dimension = header.integers("NDims", fields.get("NDims", ""), 1)[0]
+    if not 1 <= dimension <= 10:
+        raise header.error(f"'NDims' is {dimension}")
+    size = header.integers("DimSize", fields.get("DimSize", ""), dimension)
+    if dimension != 3:
+        raise wrong_axes(header.path.name, size)
+    return size
+
+
+def _dtype(header: HeaderReader, fields: dict[str, str]) -> np.dtype:
+    channels = header.integers("ElementNumberOfChannels", fields.get("ElementNumberOfChannels", "1"), 1)[0]
+    if channels != 1:
+        raise several_values(header.path.name, channels)
+    name = fields.get("ElementType", "")
+    if name not in TYPES:
+        raise header.error(f"its ElementType is '{name[:80]}'")
+    for field, usual in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0)):
+        if header.numbers(field, fields.get(field, str(usual)), 1)[0] != usual:
+            raise header.error(f"its numbers are no HU: '{field}' is {fields[field][:80]}")
+    if not _flag(header, fields, "BinaryData", True):
+        raise header.error("its voxels are text; binary ones are read")
+    return np.dtype((">" if _flag(header, fields, "ByteOrderMSB", False) else "<") + TYPES[name])
+
+
+def _matrix(header: HeaderReader, fields: dict[str, str]) -> np.ndarray:
+    spacing_field = "ElementSpacing" if "ElementSpacing" in fields else "ElementSize"
+    for field in (spacing_field, "Offset", "TransformMatrix"):
+        if field not in fields:
+            raise without_place(
+                header.path, f"its header has no '{'ElementSpacing' if field == 'ElementSize' else field}'"
+            )
+    if fields.get("DistanceUnits", "mm") not in ("mm", "?", ""):
+        raise without_place(header.path, f"its DistanceUnits are '{fields['DistanceUnits'][:80]}', not mm")
+    spacing_mm = np.array(header.numbers(spacing_field, fields[spacing_field], 3))
+    # The direction of i, then of j, then of k.
+    axes_lps = np.array(header.numbers("TransformMatrix", fields["TransformMatrix"], 9)).reshape(3, 3)
+    if (spacing_mm <= 0).any() or np.abs(np.linalg.norm(axes_lps, axis=1) - 1).max() > UNIT_TOLERANCE:
+        raise header.error("its spacing is not above zero, or the axes of its TransformMatrix are not of length 1")
+    ijk_to_lps = np.eye(4)
+    ijk_to_lps[:3, :3] = (axes_lps * spacing_mm[:, None]).T
+    ijk_to_lps[:3, 3] = header.numbers("Offset", fields["Offset"], 3)
+    return LPS_TO_RAS @ ijk_to_lps
+
+
+def _flag(header: HeaderReader, fields: dict[str, str], field: str, usual: bool) -> bool:
+    text = fields.get(field, str(usual)).lower()
+    if text not in ("true", "false", "1", "0"):
+        raise header.error(f"'{field}' must be True or False, not '{text[:80]}'")
+    return text in ("true", "1")

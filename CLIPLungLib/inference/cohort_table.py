@@ -1,0 +1,253 @@
+"""The table of a cohort: which point of which image. Reads what spreadsheets save; a row that cannot be used fails alone."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from CLIPLungLib.errors import InputError
+from CLIPLungLib.inference.table_text import Record, column_name, read_records
+
+COHORT_COLUMNS = ("id", "image", "r", "a", "s")
+SERIES_COLUMN = "seriesuid"
+# Names of the columns of a point -> the signs that make it RAS. DICOM and LUNA16 (Setio et al., Med Image Anal 2017) state LPS.
+POINT_COLUMNS = {("r", "a", "s"): (1, 1, 1), ("x", "y", "z"): (-1, -1, 1), ("coordx", "coordy", "coordz"): (-1, -1, 1)}
+KNOWN_COLUMNS = {*COHORT_COLUMNS, SERIES_COLUMN, *(name for names in POINT_COLUMNS for name in names)}
+# Where LUNA16 keeps a series, beside its tables.
+SERIES_SUFFIXES, SERIES_FOLDERS = (".mhd", ".mha", ".nii.gz", ".nii", ".nrrd", ""), "subset*"
+# Ids name heat map files, so they must be file names everywhere.
+SAFE_ID = re.compile(r"[^<>:\"/\\|?*\x00-\x1f]{1,120}")
+RESERVED_ID = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+LONGEST_ID_BYTES = 200
+
+
+@dataclass(frozen=True)
+class CohortRow:
+    """One row of the cohort table.
+
+    Attributes:
+        row_id: names the row in the results.
+        image_path: None where the row names no image.
+        point_mm: RAS mm; None where the row gives no numbers.
+        fault: why the row cannot be analyzed; empty if it can.
+    """
+
+    row_id: str
+    image_path: Path | None
+    point_mm: tuple[float, float, float] | None
+    fault: str = ""
+
+    @property
+    def image(self) -> Path:
+        """The image.
+
+        Raises:
+            InputError: the row names none.
+        """
+        if self.image_path is None:
+            raise InputError(self.fault)
+        return self.image_path
+
+    def point_ras(self) -> np.ndarray:
+        """(3,) RAS mm.
+
+        Raises:
+            InputError: the row gives no point.
+        """
+        if self.point_mm is None:
+            raise InputError(self.fault)
+        return np.array(self.point_mm)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where the columns of a cohort table stand.
+
+    Attributes:
+        count: named columns.
+        row_id: None where ids are made from the series.
+        image: the image, or the series UID it is named after.
+        is_series: the image is named by its series UID.
+        point: the three coordinates.
+        point_names, signs: what they are called, and what makes them RAS.
+    """
+
+    count: int
+    row_id: int | None
+    image: int
+    is_series: bool
+    point: tuple[int, int, int]
+    point_names: tuple[str, str, str]
+    signs: tuple[int, int, int]
+
+    @property
+    def frame(self) -> str:
+        """The axes the table states its points in."""
+        return "RAS" if self.signs == (1, 1, 1) else "LPS"
+
+
+def read_cohort(file: Path) -> list[CohortRow]:
+    """The rows of a cohort table; images are relative to the table's folder unless absolute.
+
+    The columns are id, image and r, a, s (RAS mm) or x, y, z (LPS mm); or those of LUNA16: seriesuid, coordX, coordY, coordZ (LPS mm).
+    They may be separated by commas, semicolons or tabs; a comma within a number is a decimal comma.
+
+    Raises:
+        InputError: no such file, no text, missing or doubled columns, two kinds of points, or ids that are empty, unusable as
+            file names or not unique.
+    """
+    file = Path(file)
+    records = read_records(file, KNOWN_COLUMNS)
+    columns = _columns(file, records[0].cells)
+    folders = [file.parent, *sorted(file.parent.glob(SERIES_FOLDERS))] if columns.is_series else [file.parent]
+    counts: Counter[str] = Counter()
+    rows = [_row(record, columns, folders, counts) for record in records[1:]]
+    return _with_usable_ids(file, rows, [record.line for record in records[1:]])
+
+
+def _columns(file: Path, header: list[str]) -> Columns:
+    names = [column_name(cell) for cell in header]
+    doubled = [name for name, times in Counter(names).items() if name and times > 1]
+    if doubled:
+        raise InputError(
+            f"Cohort {file} has more than one column '{doubled[0]}'. Every column needs a name of its own."
+        )
+    points = [point for point in POINT_COLUMNS if set(point) <= set(names)]
+    if len(points) > 1:
+        raise InputError(
+            f"Cohort {file} is ambiguous: it has the columns {', '.join(points[0])} and {', '.join(points[1])}. Keep those of one point."
+        )
+    is_series = "image" not in names and SERIES_COLUMN in names
+    point = points[0] if points else max(POINT_COLUMNS, key=lambda point: len(set(point) & set(names)))
+    needed = ([] if is_series else ["id", "image"]) + list(point)
+    missing = [name for name in needed if name not in names]
+    if missing:
+        raise InputError(
+            f"Cohort {file} lacks the column(s) {', '.join(missing)}; it needs {','.join(COHORT_COLUMNS)}, separated by commas."
+        )
+    first, second, third = (names.index(name) for name in point)
+    return Columns(
+        count=max(index for index, name in enumerate(names) if name) + 1,
+        row_id=names.index("id") if "id" in names else None,
+        image=names.index(SERIES_COLUMN if is_series else "image"),
+        is_series=is_series,
+        point=(first, second, third),
+        point_names=point,
+        signs=POINT_COLUMNS[point],
+    )
+
+
+def _row(record: Record, columns: Columns, folders: list[Path], counts: Counter[str]) -> CohortRow:
+    """One row; `counts` holds how many rows of a series came before."""
+    cells = list(record.cells)
+    while len(cells) > columns.count and not cells[-1]:
+        cells.pop()
+    row_id = _row_id(cells, columns, counts)
+    fault = _count_fault(cells, columns)
+    if fault:
+        return CohortRow(row_id if is_usable_id(row_id) else f"line {record.line}", None, None, fault)
+    cell = cells[columns.image]
+    path = _series_path(cell, folders) if columns.is_series and cell else folders[0] / cell if cell else None
+    point = _point([cells[index] for index in columns.point], columns.signs)
+    faults = []
+    if path is None:
+        faults.append(
+            f"There is no image of the series '{cell}' beside the table. Put {cell}.mhd there, or name a file in a column 'image'."
+            if cell
+            else "The path of the CT is empty. Name a file or a DICOM folder."
+        )
+    if point is None:
+        values = ", ".join(f"'{cells[index]}'" for index in columns.point)
+        faults.append(f"{', '.join(columns.point_names)} must be numbers ({columns.frame} mm), not {values}.")
+    return CohortRow(row_id, path, point, " ".join(faults))
+
+
+def _row_id(cells: list[str], columns: Columns, counts: Counter[str]) -> str:
+    if columns.row_id is not None:
+        return cells[columns.row_id] if columns.row_id < len(cells) else ""
+    series = re.sub(r"[^\w.\-]", "_", cells[columns.image]) if columns.image < len(cells) else ""
+    counts[series] += 1
+    return f"{series}_{counts[series]}"
+
+
+def _count_fault(cells: list[str], columns: Columns) -> str:
+    """What is wrong with a row of too many or too few cells: its values may stand in wrong columns."""
+    found = f"{len(cells)} cell{'s' * (len(cells) != 1)} for {columns.count} columns"
+    if len(cells) > columns.count:
+        return f"{found}: write numbers with a point, or quote them."
+    names = dict(zip((columns.image, *columns.point), ("image", *columns.point_names), strict=True))
+    missing = [name for index, name in sorted(names.items()) if index >= len(cells)]
+    if not missing:
+        return ""
+    return (
+        f"{found}: {', '.join(missing)} missing. {', '.join(columns.point_names)} must be numbers ({columns.frame} mm)."
+    )
+
+
+def _point(cells: list[str], signs: Iterable[int]) -> tuple[float, float, float] | None:
+    """RAS mm, or None for words."""
+    try:
+        r, a, s = (sign * _number(cell) for cell, sign in zip(cells, signs, strict=True))
+    except ValueError:
+        return None
+    return r, a, s
+
+
+def _number(cell: str) -> float:
+    """A number with a decimal point or a decimal comma, and with a hyphen or the minus sign of typesetters.
+
+    Raises:
+        ValueError: no number.
+    """
+    text = cell.replace("\u2212", "-")
+    if "." not in text and text.count(",") == 1:
+        text = text.replace(",", ".")
+    if "_" in text:
+        raise ValueError(cell)
+    return float(text)
+
+
+def _series_path(series: str, folders: list[Path]) -> Path | None:
+    """The file or folder named after a series UID."""
+    paths = (folder / f"{series}{suffix}" for folder in folders for suffix in SERIES_SUFFIXES)
+    return next((path for path in paths if path.exists()), None)
+
+
+def is_usable_id(row_id: str) -> bool:
+    """Whether an id can name a file on every system."""
+    return (
+        bool(SAFE_ID.fullmatch(row_id))
+        and row_id.strip(". ") != ""
+        and not RESERVED_ID.fullmatch(row_id)
+        and len(row_id.encode()) <= LONGEST_ID_BYTES
+    )
+
+
+def _with_usable_ids(file: Path, rows: list[CohortRow], lines: list[int]) -> list[CohortRow]:
+    """The rows, each with an id of its own that can name a file; rows of too many or few cells are named by their line if need be."""
+    if not rows:
+        raise InputError(f"Cohort {file} has no rows.")
+    seen: dict[str, int] = {}
+    checked = []
+    for row, line in zip(rows, lines, strict=True):
+        if not is_usable_id(row.row_id):
+            raise InputError(
+                f"Cohort {file}: the id '{row.row_id}' (line {line}) cannot be a file name. Use letters, digits, '-', '_' and '.'."
+            )
+        # Some file systems take "A" and "a", or two spellings of an accent, for the same name.
+        same = unicodedata.normalize("NFC", row.row_id).casefold()
+        if same in seen and row.image_path is None and row.point_mm is None:
+            row, same = replace(row, row_id=f"line {line}"), f"line {line}"
+        if same in seen:
+            raise InputError(
+                f"Cohort {file}: the id '{row.row_id}' occurs more than once (lines {seen[same]} and {line}). Every row needs an id of its own."
+            )
+        seen[same] = line
+        checked.append(row)
+    return checked

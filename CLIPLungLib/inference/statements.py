@@ -1,0 +1,127 @@
+"""From raw readings to what a reader is told: calibrated probabilities, signs, sizes with intervals, warnings."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from CLIPLungLib.calibration.calibrations import Calibrations
+from CLIPLungLib.calibration.conformal import class_set
+from CLIPLungLib.errors import CheckpointError
+from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.patch import Patch
+from CLIPLungLib.inference.checkpoint import Checkpoint
+from CLIPLungLib.inference.outline_measurement import Measurement
+from CLIPLungLib.inference.readout import Reading
+from CLIPLungLib.inference.result import HEAT_THRESHOLD, AttributeResult, NoduleMeasurement, NoduleResult
+from CLIPLungLib.version import __version__
+from CLIPLungLib.vocabulary import ATTRIBUTES, Attribute, best_code, level_columns
+
+CUT_OFF = "The nodule reaches the end of what was looked at: it may be larger than measured."
+EMPTY_MAP = "The heat map is empty: nothing here looks more suspicious than in the average nodule."
+
+
+def require_calibrations(checkpoint: Checkpoint) -> Calibrations:
+    """The calibrations of a checkpoint.
+
+    Raises:
+        CheckpointError: it has none, as those of a cross-validation that is not finished.
+    """
+    if checkpoint.calibrations is None:
+        raise CheckpointError(
+            "These weights have no calibrations: their cross-validation is not finished. Run its command again."
+        )
+    return checkpoint.calibrations
+
+
+def nodule_result(
+    reading: Reading, heat: np.ndarray, ct: CTVolume, click_ras: np.ndarray, checkpoint: Checkpoint
+) -> NoduleResult:
+    """Args: heat (Z, Y, X) on the patch's grid; click_ras (3,) RAS mm.
+
+    Raises:
+        CheckpointError: the checkpoint has no calibrations.
+    """
+    calibrations, patch, found = require_calibrations(checkpoint), reading.patch, reading.measurement
+    score = np.array([reading.malignancy_score])
+    classes = calibrations.probability.class_probabilities(score)[0]
+    measurement = calibrated_measurement(patch, found, calibrations) if found else None
+    right, anterior, superior = (float(value) for value in click_ras)
+    benign, unsure, malignant = (float(p) for p in classes)
+    return NoduleResult(
+        point_ras=(right, anterior, superior),
+        malignancy_probability=float(calibrations.probability.malignancy_probability(score)[0]),
+        class_probabilities=(benign, unsure, malignant),
+        diameter_mm=measurement.diameter_mm if measurement else reading.estimated_diameter_mm,
+        attributes=attribute_results(reading, calibrations),
+        heatmap=heat.astype(np.float32),
+        heatmap_to_ras=patch.ijk_to_ras,
+        warnings=(*patch.warnings, *reading_warnings(reading, calibrations), *_heat_warnings(heat)),
+        model={"name": "CLIP-Lung", "version": __version__, "sha256": checkpoint.sha256},
+        image={"name": ct.name, **ct.source},
+        measurement=measurement,
+        class_set=class_set(classes, calibrations.class_set_threshold),
+        outline=found.mask if found else None,
+    )
+
+
+def attribute_results(reading: Reading, calibrations: Calibrations) -> tuple[AttributeResult, ...]:
+    """All attributes in the order of ATTRIBUTES."""
+    return tuple(_attribute_result(attribute, reading, calibrations) for attribute in ATTRIBUTES)
+
+
+def _attribute_result(attribute: Attribute, reading: Reading, calibrations: Calibrations) -> AttributeResult:
+    columns = level_columns(attribute.name)
+    probabilities = tuple(float(p) for p in reading.level_probabilities[columns])
+    level = sign_level(attribute.name, reading, calibrations)
+    return AttributeResult(
+        name=attribute.name,
+        similarity=float(reading.level_cosines[columns][attribute.sign_level - 1]),
+        level=level,
+        level_probabilities=probabilities,
+        text=attribute.levels[best_code(attribute, probabilities, level) - 1],
+    )
+
+
+def sign_level(name: str, reading: Reading, calibrations: Calibrations) -> float:
+    """Expected code of an attribute; where the nodule was outlined, its measured shape has a say in its sphericity."""
+    level, found = reading.level(name), reading.measurement
+    if name != "sphericity" or found is None or calibrations.outline is None:
+        return level
+    sizes = (np.array([size]) for size in (found.diameter_mm, found.short_diameter_mm, found.volume_mm3))
+    return float(calibrations.outline.sphericity.level(np.array([level]), *sizes)[0])
+
+
+def reading_warnings(reading: Reading, calibrations: Calibrations) -> tuple[str, ...]:
+    """What makes a case doubtful: unlike anything learned, or cut off."""
+    warnings: tuple[str, ...] = ()
+    if calibrations.outline is not None:
+        warnings += calibrations.outline.limits.warnings(reading.distance, reading.presence)
+    if reading.measurement is not None and reading.measurement.is_cut:
+        warnings += (CUT_OFF,)
+    return warnings
+
+
+def calibrated_measurement(patch: Patch, found: Measurement, calibrations: Calibrations) -> NoduleMeasurement | None:
+    """The outline's size as readers would measure it; None without calibrations for outlines."""
+    if calibrations.outline is None:
+        return None
+    diameter, volume = calibrations.outline.diameter, calibrations.outline.volume
+    right, anterior, superior = (float(value) for value in offset_ras(patch, found.center_offset_mm))
+    return NoduleMeasurement(
+        diameter_mm=diameter.value(found.diameter_mm),
+        diameter_interval_mm=diameter.interval(found.diameter_mm),
+        mean_diameter_mm=diameter.value(found.diameter_mm) * found.mean_diameter_mm / found.diameter_mm,
+        volume_mm3=volume.value(found.volume_mm3),
+        volume_interval_mm3=volume.interval(found.volume_mm3),
+        center_ras=(right, anterior, superior),
+    )
+
+
+def offset_ras(patch: Patch, offset_mm: np.ndarray) -> np.ndarray:
+    """(3,) RAS mm of a place given by its distance from the patch's middle along planes, rows, columns."""
+    axes = patch.ijk_to_ras[:3, :3] / np.linalg.norm(patch.ijk_to_ras[:3, :3], axis=0)
+    return patch.center_ras + axes @ offset_mm[::-1]
+
+
+def _heat_warnings(heat: np.ndarray) -> tuple[str, ...]:
+    return () if heat.max() >= HEAT_THRESHOLD else (EMPTY_MAP,)

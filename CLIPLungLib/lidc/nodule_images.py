@@ -1,0 +1,92 @@
+"""The images of a LIDC-IDRI nodule with a click on it, and places of the same scans where no nodule is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.read import read_ct
+from CLIPLungLib.lidc.nodule_table import IMAGE_KINDS, LidcNodule
+
+SLICES_NAME = "slices.npz"
+# What a training patch or an answer is of; a background point lies in a cube or crop, well beyond the nodule.
+PATCH_KINDS = ("volume", "slice", "cube", "crop", "background")
+TRUE_CONTEXT = ("cube", "crop")
+# Points without a nodule, taken from every cube and crop: how many, and how far from the nodule's rim.
+BACKGROUND_POINTS, BACKGROUND_BEYOND_MM = 6, 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class NoduleImage:
+    """One image and a click in it.
+
+    Attributes:
+        nodule: index into the table.
+        kind: one of PATCH_KINDS.
+        ct: the image, in a frame of its own.
+        point_ras: (3,) RAS mm.
+    """
+
+    nodule: int
+    kind: str
+    ct: CTVolume
+    point_ras: np.ndarray
+
+
+def nodule_images(folder: Path, nodules: Sequence[LidcNodule], chosen: Sequence[int]) -> Iterator[NoduleImage]:
+    """Every image of the chosen nodules, with background points; one file is in memory at a time.
+
+    Args:
+        folder: of the table; its file SLICES_NAME may be missing.
+        nodules: all rows of the table.
+        chosen: indices of the wanted rows.
+    """
+    slices = read_slices(folder)
+    for index in chosen:
+        nodule = nodules[index]
+        for kind in (kind for kind in IMAGE_KINDS if kind in nodule.images):
+            ct, point_ras = image_and_click(folder, nodule, kind)
+            yield NoduleImage(index, kind, ct, point_ras)
+            if kind in TRUE_CONTEXT:
+                for point in background_points(ct, nodule):
+                    yield NoduleImage(index, "background", ct, point)
+        if slices is not None and nodule.slice_index is not None:
+            ct = slice_volume(slices[nodule.slice_index], nodule.slice_pixel_mm)
+            yield NoduleImage(index, "slice", ct, np.zeros(3))
+
+
+def image_and_click(folder: Path, nodule: LidcNodule, kind: str) -> tuple[CTVolume, np.ndarray]:
+    """An image of a nodule and the click on it, (3,) in RAS mm of that image's own frame."""
+    # Cubes and crops have the click as the origin of their own frame.
+    click_ras = np.asarray(nodule.point_ras) if kind == "volume" else np.zeros(3)
+    return read_ct(Path(folder) / nodule.images[kind]), click_ras
+
+
+def read_slices(folder: Path) -> np.ndarray | None:
+    """(N, rows, columns) int16 HU of single slices; None where the folder holds none."""
+    file = Path(folder) / SLICES_NAME
+    if not file.is_file():
+        return None
+    with np.load(file, allow_pickle=False) as arrays:
+        return np.asarray(arrays["hu"])
+
+
+def slice_volume(hu: np.ndarray, pixel_mm: float) -> CTVolume:
+    """A single axial slice (rows to the back, columns to the left) centred on the origin, as a volume of one plane."""
+    matrix = np.diag([-pixel_mm, -pixel_mm, 1.0, 1.0])
+    matrix[:2, 3] = pixel_mm * (np.array(hu.shape[::-1]) - 1) / 2
+    return CTVolume(hu[None], matrix, "slice")
+
+
+def background_points(ct: CTVolume, nodule: LidcNodule) -> np.ndarray:
+    """(N, 3) RAS mm: random points of a cube or crop, well beyond the nodule at its origin; the same in every run."""
+    rng = np.random.default_rng([int(digits) for digits in re.findall(r"\d+", nodule.nodule_id)])
+    low, high = ct.bounds_ras()
+    candidates = rng.uniform(low * 0.75, high * 0.75, (200, 3))
+    beyond = np.linalg.norm(candidates, axis=1) > nodule.diameter_mm / 2 + BACKGROUND_BEYOND_MM
+    return candidates[beyond][:BACKGROUND_POINTS]

@@ -1,0 +1,67 @@
+"""Calibrations from the answers of a cross-validation: every nodule counts, and none was seen by the network that answered for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from CLIPLungLib.calibration.calibrations import Calibrations, OutlineCalibrations
+from CLIPLungLib.calibration.conformal import fit_class_sets
+from CLIPLungLib.calibration.measurement import fit_measurement_calibration
+from CLIPLungLib.calibration.ordinal import fit_calibration
+from CLIPLungLib.calibration.out_of_distribution import fit_limits
+from CLIPLungLib.calibration.sphericity import fit_sphericity
+from CLIPLungLib.lidc.nodule_table import LidcNodule
+from CLIPLungLib.training.fold_answers import FoldAnswers
+
+# Calibrations are fitted on, and figures are about, nodules that so many readers rated.
+FEWEST_READERS = 3
+# A single slice shows less of a nodule than any scan does, and would loosen the limits of the warnings.
+WHOLE_NODULE = ("volume", "cube", "crop")
+
+
+def fit_calibrations(answers: FoldAnswers, nodules: Sequence[LidcNodule], draws_outline: bool) -> Calibrations:
+    """Calibrations for the network that shall be used with them.
+
+    Args:
+        answers: out of fold.
+        nodules: all rows of the table.
+        draws_outline: whether the networks have learned to outline; without, there is nothing to measure or to warn of.
+
+    Raises:
+        InputError: too few nodules, or measurements that do not rise with the readers'.
+    """
+    chosen = answers.of(one_answer_per_nodule(answers, nodules, FEWEST_READERS))
+    rated = [nodules[index] for index in chosen.nodule]
+    probability = fit_calibration(chosen.malignancy_score, np.array([nodule.malignancy for nodule in rated]))
+    classes = probability.class_probabilities(chosen.malignancy_score)
+    threshold = fit_class_sets(classes, np.array([nodule.label for nodule in rated]))
+    return Calibrations(probability, threshold, _fit_outline(answers, chosen, nodules) if draws_outline else None)
+
+
+def _fit_outline(answers: FoldAnswers, rated: FoldAnswers, nodules: Sequence[LidcNodule]) -> OutlineCalibrations:
+    # Only volumes show a nodule from end to end.
+    whole = rated.of(rated.is_kind("volume") & np.isfinite(rated.diameter_mm))
+    outlined = [nodules[index] for index in whole.nodule]
+    seen = answers.of(answers.is_kind(*WHOLE_NODULE) & ~answers.refused)
+    return OutlineCalibrations(
+        diameter=fit_measurement_calibration(whole.diameter_mm, np.array([n.diameter_mm for n in outlined])),
+        volume=fit_measurement_calibration(whole.volume_mm3, np.array([n.volume_mm3 for n in outlined])),
+        sphericity=fit_sphericity(
+            whole.level("sphericity"),
+            whole.diameter_mm,
+            whole.short_diameter_mm,
+            whole.volume_mm3,
+            np.array([n.mean_rating("sphericity") for n in outlined]),
+        ),
+        limits=fit_limits(seen.distance, seen.presence),
+    )
+
+
+def one_answer_per_nodule(answers: FoldAnswers, nodules: Sequence[LidcNodule], fewest_readers: int) -> np.ndarray:
+    """(V,) bool: the volume of every nodule with enough readers, or its slice where there is no volume; refused clicks have none."""
+    readers = np.array([nodules[index].n_readers for index in answers.nodule])
+    usable = (readers >= fewest_readers) & ~answers.refused
+    has_volume = np.isin(answers.nodule, answers.nodule[answers.is_kind("volume") & usable])
+    return usable & (answers.is_kind("volume") | (answers.is_kind("slice") & ~has_volume))

@@ -1,0 +1,164 @@
+"""Raw answers of a fold's network for the patients it has not seen: by the very path of a click, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from CLIPLungLib.atomic_write import atomic_write
+from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.patch import extract_patch
+from CLIPLungLib.inference.classifier import PATCHES_PER_BATCH, NoduleClassifier
+from CLIPLungLib.inference.readout import Reading
+from CLIPLungLib.lidc.nodule_images import PATCH_KINDS, NoduleImage, nodule_images
+from CLIPLungLib.lidc.nodule_table import LidcNodule
+from CLIPLungLib.vocabulary import LEVEL_COUNT, level_columns
+
+ANSWERS_NAME = "answers.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class FoldAnswers:
+    """Answers for V images, NaN where the click was refused.
+
+    Attributes:
+        nodule: (V,) index into the table.
+        kind: (V,) index into PATCH_KINDS.
+        fold: (V,) of the network that answered, which is the patient's.
+        refused: (V,) bool.
+        malignancy_score: (V,) uncalibrated.
+        level_probabilities: (V, M) of every attribute level.
+        estimated_diameter_mm: (V,) the network's direct estimate.
+        diameter_mm, short_diameter_mm, volume_mm3: (V,) of the outline, uncalibrated; NaN where nothing was outlined.
+        presence, distance: (V,) what the out-of-distribution warning is judged by; NaN for a network that draws no outline.
+    """
+
+    nodule: np.ndarray
+    kind: np.ndarray
+    fold: np.ndarray
+    refused: np.ndarray
+    malignancy_score: np.ndarray
+    level_probabilities: np.ndarray
+    estimated_diameter_mm: np.ndarray
+    diameter_mm: np.ndarray
+    short_diameter_mm: np.ndarray
+    volume_mm3: np.ndarray
+    presence: np.ndarray
+    distance: np.ndarray
+
+    def save(self, file: Path) -> None:
+        """Write as .npz without pickled objects, atomically."""
+        with atomic_write(file) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, **vars(self))
+
+    @classmethod
+    def load(cls, file: Path) -> FoldAnswers:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: missing or damaged.
+        """
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                return cls(**{part.name: arrays[part.name] for part in fields(cls)})
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise InputError(
+                f"{file} cannot be read: that cross-validation is not finished, or the file is damaged. Run 'cliplung crossvalidate' again."
+            ) from error
+
+    def of(self, chosen: np.ndarray) -> FoldAnswers:
+        """The answers at these places (indices or mask)."""
+        return FoldAnswers(**{name: values[chosen] for name, values in vars(self).items()})
+
+    def is_kind(self, *kinds: str) -> np.ndarray:
+        """(V,) bool: answers for images of these kinds."""
+        return np.isin(self.kind, [PATCH_KINDS.index(kind) for kind in kinds])
+
+    def level(self, attribute: str) -> np.ndarray:
+        """(V,) expected code of an attribute, from the texts alone."""
+        columns = level_columns(attribute)
+        return self.level_probabilities[:, columns] @ np.arange(1, columns.stop - columns.start + 1)
+
+    def level_probability(self, attribute: str, code: int) -> np.ndarray:
+        """(V,) probability of one code of an attribute."""
+        return self.level_probabilities[:, level_columns(attribute).start + code - 1]
+
+
+def join_answers(parts: Sequence[FoldAnswers]) -> FoldAnswers:
+    """All answers, one part after the other."""
+    return FoldAnswers(
+        **{field.name: np.concatenate([getattr(p, field.name) for p in parts]) for field in fields(FoldAnswers)}
+    )
+
+
+def answer_fold(
+    classifier: NoduleClassifier,
+    lidc_folder: Path,
+    nodules: Sequence[LidcNodule],
+    fold: int,
+    progress: Callable[[int], None] | None = None,
+) -> FoldAnswers:
+    """Answers for every image of every nodule of a fold.
+
+    Args:
+        classifier: with the network that has not seen the fold; calibrations are not used.
+        lidc_folder: of the table and its images.
+        nodules: all rows of the table.
+        fold: which patients.
+        progress: called with the number of images answered so far.
+    """
+    chosen = [index for index, nodule in enumerate(nodules) if nodule.fold == fold]
+    rows: list[tuple[NoduleImage, Reading | None]] = []
+    for images in _batched(nodule_images(lidc_folder, nodules, chosen), PATCHES_PER_BATCH):
+        rows += _answered(classifier, images)
+        if progress:
+            progress(len(rows))
+    return _as_arrays([(image.nodule, image.kind, reading) for image, reading in rows], fold)
+
+
+def _batched(images: Iterator[NoduleImage], size: int) -> Iterator[list[NoduleImage]]:
+    while batch := list(islice(images, size)):
+        yield batch
+
+
+def _answered(classifier: NoduleClassifier, images: Iterable[NoduleImage]) -> list[tuple[NoduleImage, Reading | None]]:
+    """A reading for every image; None where the click is refused."""
+    patches = []
+    for image in images:
+        try:
+            patches.append((image, extract_patch(image.ct, image.point_ras, classifier.checkpoint.patch)))
+        except InputError:
+            patches.append((image, None))
+    accepted = [(image, patch) for image, patch in patches if patch is not None]
+    found = iter(classifier.read_patches([patch for _, patch in accepted], [image.ct for image, _ in accepted]))
+    return [(image, None if patch is None else next(found)) for image, patch in patches]
+
+
+def _as_arrays(rows: Sequence[tuple[int, str, Reading | None]], fold: int) -> FoldAnswers:
+    readings = [reading for *_, reading in rows]
+
+    def column(value: Callable[[Reading], float]) -> np.ndarray:
+        return np.array([np.nan if reading is None else value(reading) for reading in readings], dtype=np.float64)
+
+    def size(name: str) -> np.ndarray:
+        return column(lambda reading: getattr(reading.measurement, name) if reading.measurement else np.nan)
+
+    levels = [np.full(LEVEL_COUNT, np.nan) if reading is None else reading.level_probabilities for reading in readings]
+    return FoldAnswers(
+        nodule=np.array([nodule for nodule, *_ in rows], dtype=np.int64),
+        kind=np.array([PATCH_KINDS.index(kind) for _, kind, _ in rows], dtype=np.int64),
+        fold=np.full(len(rows), fold),
+        refused=np.array([reading is None for reading in readings]),
+        malignancy_score=column(lambda reading: reading.malignancy_score),
+        level_probabilities=np.reshape(levels, (len(rows), LEVEL_COUNT)),
+        estimated_diameter_mm=column(lambda reading: reading.estimated_diameter_mm),
+        diameter_mm=size("diameter_mm"),
+        short_diameter_mm=size("short_diameter_mm"),
+        volume_mm3=size("volume_mm3"),
+        presence=column(lambda reading: reading.presence),
+        distance=column(lambda reading: reading.distance),
+    )

@@ -1,0 +1,26 @@
+"""Features of the nodules a network has learned from: what out-of-distribution detection compares with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from CLIPLungLib.training.batches import evaluation_batches
+
+if TYPE_CHECKING:
+    from CLIPLungLib.training.trainer import Trainer
+
+
+def learned_features(trainer: Trainer) -> np.ndarray:
+    """(N, 2 C) pooled features of the patches a finished training has learned from, unchanged by augmentation."""
+    network = trainer.best_network.to(trainer.device)
+    chosen, parts = trainer.learned_patches(), []
+    with torch.inference_mode():
+        for _, batch in evaluation_batches(
+            trainer.training_patches, trainer.data.nodules, chosen, trainer.config.patch
+        ):
+            output = network(batch.planes.to(trainer.device), batch.exists.to(trainer.device))
+            parts.append(output.pooled.float().cpu().numpy())
+    return np.concatenate(parts)

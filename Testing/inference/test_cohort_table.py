@@ -1,0 +1,182 @@
+"""Cohort tables as people and spreadsheets write them: the point that is meant, or a refusal with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.read import read_ct
+from CLIPLungLib.inference.cohort import read_cohort
+
+ROW = "n1,ct.nrrd,-56.3,-86.4,-115.9\n"
+TABLE = f"id,image,r,a,s\n{ROW}"
+POINT = (-56.3, -86.4, -115.9)
+
+
+def read(folder: Path, text: str, encoding: str = "utf-8"):
+    file = folder / "cohort.csv"
+    file.write_bytes(text.encode(encoding))
+    return read_cohort(file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TABLE,
+        TABLE.replace("\n", "\r\n"),
+        TABLE.replace("\n", "\r"),
+        TABLE.rstrip(),
+        TABLE + ",,,,\n\n  \n ,,, ,\n",
+        "\n,,,,\n" + TABLE,
+        "id,image,r,a,s,,,\nn1,ct.nrrd,-56.3,-86.4,-115.9,,,\n,,,,,,,\n",
+        "id,image,r,a,s\nn1,ct.nrrd,-56.3,-86.4,-115.9,,,\n",
+        TABLE.replace(",", ";"),
+        "id;image;r;a;s\nn1;ct.nrrd;-56,3;-86,4;-115,9\n;;;;\n",
+        "id\timage\tr\ta\ts\nn1\tct.nrrd\t-56,3\t-86,4\t-115,9\n\t\t\t\t\n",
+        TABLE.replace(",", "\t"),
+        f"sep=,\n{TABLE}",
+        f"SEP=;\r\n{TABLE.replace(',', ';')}",
+        f'"sep=;"\r\n{TABLE.replace(",", ";")}',
+        f"sep=;;;;;\r\n{TABLE.replace(',', ';')}",
+        f"sep=\t\n{TABLE.replace(',', chr(9))}",
+        f"sep=|\n{TABLE.replace(',', '|')}",
+        f"ID,Image,R,A,S\n{ROW}",
+        f" Id , IMAGE,r ,a, S\n{ROW}",
+        TABLE.replace(",", ", "),
+        TABLE.replace(",", " , "),
+        '"id","image","r","a","s"\n"n1","ct.nrrd","-56,3","-86,4","-115,9"\n',
+        'id,image,r,a,s\nn1,ct.nrrd,"-56,3","-86,4","-115,9"\n',
+        "id,image,r,a,s\nn1,ct.nrrd,-5.63e+01,-864e-1,\u2212115.90\n",
+        "comment,s,a,r,image,id\nfirst,-115.9,-86.4,-56.3,ct.nrrd,n1\n",
+        'id,image,r,a,s,comment\nn1,ct.nrrd,-56.3,-86.4,-115.9,"two\nlines, 5"" wide"\n',
+        "id,image,r,a,s,comment\nn1,ct.nrrd,-56.3,-86.4,-115.9\n",
+        "id,image,x,y,z\nn1,ct.nrrd,56.3,86.4,-115.9\n",
+        "id;image;X;Y;Z\nn1;ct.nrrd;56,3;86,4;-115,9\n",
+        "id,image,coordX,coordY,coordZ\nn1,ct.nrrd,56.3,86.4,-115.9\n",
+    ],
+)
+def test_what_spreadsheets_save_is_read(tmp_path, text):
+    (row,) = read(tmp_path, text)
+    assert (row.row_id, row.fault) == ("n1", "")
+    assert row.image == tmp_path / "ct.nrrd"
+    assert tuple(row.point_ras()) == POINT
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_encodings_of_spreadsheets_are_read(tmp_path, encoding):
+    (row,) = read(tmp_path, TABLE.replace("n1", "n\u00e9 1").replace(",", "\t"), encoding)
+    assert row.row_id == "n\u00e9 1"
+    assert tuple(row.point_ras()) == POINT
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("n1,ct.nrrd,-56,3,-86,4,-115,9", "8 cells for 5 columns: write numbers with a point, or quote them"),
+        ("n1,ct.nrrd,-56,3,-86,-115", "6 cells for 5 columns"),
+        ("n1,ct.nrrd", "2 cells for 5 columns: r, a, s missing"),
+        ("n1,ct.nrrd,1,2", "4 cells for 5 columns: s missing"),
+        ("n1", "1 cell for 5 columns: image, r, a, s missing"),
+        ("n1;ct.nrrd;1;2;3", "1 cell for 5 columns"),
+        ("n1,ct.nrrd,ten,2,3", "r, a, s must be numbers (RAS mm), not 'ten', '2', '3'"),
+        ("n1,ct.nrrd,1_0,2,3", "must be numbers"),
+        ("n1,ct.nrrd,,2,3", "must be numbers"),
+        ('n1,ct.nrrd,"1.234,5",2,3', "must be numbers"),
+        ('n1,ct.nrrd,"1,2,3",2,3', "must be numbers"),
+        ("n1,,1,2,3", "The path of the CT is empty"),
+        ('n1,"  ",1,2,3', "The path of the CT is empty"),
+    ],
+)
+def test_row_that_cannot_be_used_fails_alone(tmp_path, line, fault):
+    good, bad = read(tmp_path, f"id,image,r,a,s\nn0,ct.nrrd,1,2,3\n{line}\n")
+    assert good.fault == ""
+    assert fault in bad.fault
+    assert bad.row_id.startswith("n1") or bad.row_id == "line 3"
+
+
+def test_miscounted_row_is_no_reason_to_refuse_the_table(tmp_path):
+    # The id stands last, where decimal commas have pushed a number.
+    first, second = read(tmp_path, "image,r,a,s,id\nct.nrrd,-56,3,-86,4,-115,9,n1\nct.nrrd,-56,4,-86,4,-115,9,n2\n")
+    assert first.row_id != second.row_id
+    assert "8 cells for 5 columns" in first.fault
+
+
+def test_extra_nameless_cells_are_no_columns(tmp_path):
+    (row,) = read(tmp_path, "id,image,r,a,s,,,\nn1,ct.nrrd,-56,3,-86,4,-115,9\n")
+    assert "8 cells for 5 columns" in row.fault
+
+
+def test_empty_image_never_stands_for_the_tables_folder(tmp_path):
+    (row,) = read(tmp_path, "id,image,r,a,s\nn1,,1,2,3\n")
+    with pytest.raises(InputError, match="The path of the CT is empty"):
+        read_ct(row.image)
+    (named,) = read(tmp_path, "id,image,r,a,s\nn1,.,1,2,3\n")
+    assert named.image == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has no rows"),
+        (",,,,\n", "has no rows"),
+        ("id,image,r,a,s\n", "has no rows"),
+        ("id,image,r,a\nx,one.nrrd,1,2\n", r"lacks the column\(s\) s"),
+        ("id,image,x,y\nx,one.nrrd,1,2\n", r"lacks the column\(s\) z"),
+        ("image,r,a,s\none.nrrd,1,2,3\n", r"lacks the column\(s\) id"),
+        (TABLE.replace(",", "|"), "separated by bars"),
+        (TABLE.replace(",", " "), "separated by blanks"),
+        (TABLE.replace(",", ":"), "separated by colons"),
+        ("id,image,r,a,s,x,y,z\nn,ct,1,2,3,-1,-2,3\n", "ambiguous.*r, a, s and x, y, z"),
+        ("id,image,x,y,z,coordX,coordY,coordZ\nn,ct,1,2,3,1,2,3\n", "ambiguous"),
+        ("id,image,r,a,s,R\nn,ct,1,2,3,4\n", "more than one column 'r'"),
+        ("id,id,image,r,a,s\nn,m,ct,1,2,3\n", "more than one column 'id'"),
+        ("id,image,r,a,s\nx,one.nrrd,1,2,3\nX,one.nrrd,1,2,3\n", "occurs more than once.*lines 2 and 3"),
+        ("id,image,r,a,s\n\u00e9,one.nrrd,1,2,3\ne\u0301,one.nrrd,1,2,3\n", "occurs more than once"),
+        ("id,image,r,a,s\n../x,one.nrrd,1,2,3\n", "cannot be a file name"),
+        ("id,image,r,a,s\n,one.nrrd,1,2,3\n", "cannot be a file name"),
+        ("id,image,r,a,s\nCON,one.nrrd,1,2,3\n", "cannot be a file name"),
+        (f"id,image,r,a,s\n{chr(0x5C71) * 100},one.nrrd,1,2,3\n", "cannot be a file name"),
+        ('id,image,r,a,s\nn1,"ct.nrrd,1,2,3\nn2,ct.nrrd,1,2,3\n', "quotation mark is opened and not closed"),
+        ('id,image,r,a,s\nn1,"ct.nrrd,1,2,3\nn2,"ct.nrrd,1,2,3\n', "quotation mark is opened and not closed"),
+        ("id,image,r,a,s\nn1,ct\0.nrrd,1,2,3\n", "zero bytes"),
+        ("PK\x03\x04 and so on", "is a spreadsheet"),
+    ],
+)
+def test_unusable_tables_are_refused_whole(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, text)
+
+
+def test_table_in_another_encoding_or_missing_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_cohort(tmp_path / "cohort.csv")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_cohort(tmp_path)
+    with pytest.raises(InputError, match="UTF-8"):
+        read(tmp_path, TABLE.replace("n1", "\xe9"), "latin-1")
+
+
+def test_tables_of_luna16_name_their_images_by_series(tmp_path):
+    (tmp_path / "1.2.mhd").touch()
+    (tmp_path / "subset3").mkdir()
+    (tmp_path / "subset3" / "1.3.mhd").touch()
+    (tmp_path / "1.4.nii.gz").touch()
+    (tmp_path / "1.5").mkdir()
+    text = "seriesuid,coordX,coordY,coordZ,diameter_mm\n" + "".join(
+        f"{uid},56.3,86.4,-115.9,4.2\n" for uid in ("1.2", "1.2", "1.3", "1.4", "1.5", "1.6", "")
+    )
+    found = read(tmp_path, text)
+    assert [row.row_id for row in found[:6]] == ["1.2_1", "1.2_2", "1.3_1", "1.4_1", "1.5_1", "1.6_1"]
+    places = ["1.2.mhd", "1.2.mhd", "subset3/1.3.mhd", "1.4.nii.gz", "1.5"]
+    assert [row.image for row in found[:5]] == [tmp_path / place for place in places]
+    assert all(tuple(row.point_ras()) == POINT for row in found[:5])
+    assert "no image of the series '1.6'" in found[5].fault
+    assert "path of the CT is empty" in found[6].fault
+
+
+def test_series_table_with_ids_keeps_them(tmp_path):
+    (tmp_path / "1.2.mhd").touch()
+    (row,) = read(tmp_path, "seriesuid,coordX,coordY,coordZ,id\n1.2,1,2,3,mine\n")
+    assert (row.row_id, tuple(row.point_ras())) == ("mine", (-1.0, -2.0, 3.0))
