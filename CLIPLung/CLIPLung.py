@@ -66,6 +66,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode: CLIPLungParameterNode | None = None
         self._guiTag: Any = None
         self._points: slicer.vtkMRMLMarkupsFiducialNode | None = None
+        self._chosen: list[str] = []
         self._labels: dict[str, str] = {}
         self._newViews: list[str] = []
         self._isReady = False
@@ -238,8 +239,23 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if slicer.mrmlScene.IsImporting():
             return
         self._followPoints()
+        self._askForNew()
         self.refresh()
         self.showOverlay()
+
+    def _askForNew(self) -> None:
+        """Another CT or another list of points was chosen: its points are asked for, as if they had just been placed."""
+        chosen = [node.GetID() if node else "" for node in self._inputs()]
+        if chosen != self._chosen:
+            self._chosen = chosen
+            # A volume may be chosen the moment it comes, and get its voxels afterwards.
+            qt.QTimer.singleShot(0, self._askForThem)
+
+    def _askForThem(self) -> None:
+        ct, points = self._inputs()
+        if points is not None and ct is not None and ct.GetImageData() is not None:
+            self.analyses.askFor(self._rows(), NEW)
+            self.refresh()
 
     def _followPoints(self) -> None:
         points = self._parameterNode.points if self._parameterNode else None

@@ -12,14 +12,17 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from CLIPLungLib.errors import CLIPLungError
 from CLIPLungLib.inference.result import DISCLAIMER, NoduleResult
 from CLIPLungLib.version import __version__
 
 EXIT_OK, EXIT_REFUSED, EXIT_FAILED_ROWS, EXIT_STOPPED = 0, 2, 3, 130
-Commands = argparse._SubParsersAction  # type: ignore[type-arg]
+
+if TYPE_CHECKING:
+    # Generic for type checkers only.
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -59,7 +59,7 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Torch has no public name for this yet; without it the CPU computes in single precision.
     is_supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return device.type == "cpu" and is_supported is not None and bool(is_supported())

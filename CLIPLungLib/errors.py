@@ -17,7 +17,3 @@ class CheckpointError(CLIPLungError, ValueError):
 
 class MissingPackageError(CLIPLungError, ImportError):
     """An optional package is needed for the requested feature and is not installed."""
-
-
-class Cancelled(CLIPLungError):
-    """The user stopped a long task."""

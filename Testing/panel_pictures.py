@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
@@ -61,12 +62,23 @@ def save(widget: object, file: Path) -> None:
     print(f"written: {file}")
 
 
+@cache
+def chest() -> object:
+    """The sample CT, drawn once for all pictures."""
+    from CLIPLungGUI import sample_data
+
+    return sample_data.drawChest()
+
+
 def show_chest(widget: object) -> None:
-    """The sample CT."""
-    from CLIPLungGUI.sample_data import addSyntheticChest
+    """The sample CT in the scene."""
+    from CLIPLungGUI import sample_data
 
     del widget
-    addSyntheticChest()
+    chest()
+    # Each application imports the module's files anew.
+    sample_data.drawChest = chest
+    sample_data.addSyntheticChest()
 
 
 def nodules() -> list[tuple[tuple[float, float, float], str]]:

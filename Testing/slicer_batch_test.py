@@ -58,8 +58,9 @@ def check_batch(folder: Path) -> None:
 
 def main() -> None:
     """As a program: a failed check ends with its traceback and exit code 1."""
-    if importlib.util.find_spec("torch") is None:
-        print("skipped: PyTorch is not installed in this Slicer")
+    missing = [name for name in ("torch", "safetensors") if importlib.util.find_spec(name) is None]
+    if missing:
+        print(f"skipped: {', '.join(missing)} not installed in this Slicer")
         return
     with tempfile.TemporaryDirectory() as folder:
         check_batch(Path(folder))

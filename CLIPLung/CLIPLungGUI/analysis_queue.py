@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from CLIPLungGUI.background_worker import BackgroundWorker
 from CLIPLungGUI.logic import CLIPLungLogic
-from CLIPLungGUI.model_loader import KEY as MODEL_KEY
+from CLIPLungGUI.model_loader import MODEL_KEY
 from CLIPLungGUI.nodule_rows import NoduleRow
 
 

@@ -13,6 +13,8 @@ from CLIPLungLib.inference.result import AttributeResult, NoduleResult
 from CLIPLungLib.vocabulary import ATTRIBUTES
 
 BAR_STEPS = 100
+# Wide enough for its number; the words beside it need the rest.
+BAR_WIDTH_PX = 72
 # Signs whose codes are kinds, not degrees: calcification is absent, the inside is soft tissue.
 USUAL_CODE = {"calcification": 6, "internalStructure": 1}
 
@@ -27,6 +29,7 @@ class AnswerPanel:
     def __init__(self, ui: Any) -> None:
         self.ui = ui
         ui.probabilityBar.setRange(0, 100)
+        ui.probabilityBar.setFormat("%p\u00a0%")
         self._bars = _makeBars(ui.attributeTable)
         self.showMessage(_("Place a point on a nodule to see the answer."))
 
@@ -108,6 +111,7 @@ def _makeBars(table: qt.QTableWidget) -> list[tuple[qt.QProgressBar, qt.QTableWi
         table.setItem(row, 2, degree)
         bars.append((bar, degree))
     table.resizeColumnToContents(0)
+    table.setColumnWidth(1, BAR_WIDTH_PX)
     table.resizeRowsToContents()
     table.setVerticalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
     table.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)

@@ -19,7 +19,7 @@ class FittedPanel(qt.QWidget):
 
     def __init__(self, panel: Any) -> None:
         qt.QWidget.__init__(self)
-        self._panel, self._widthPx = panel, 0
+        self._panel = panel
         layout = qt.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(panel)
@@ -28,10 +28,9 @@ class FittedPanel(qt.QWidget):
         self._timer.setInterval(0)
         self._timer.connect("timeout()", self.fit)
 
-    def resizeEvent(self, event: Any) -> None:
-        """Lines break elsewhere."""
-        self._widthPx = event.size().width()
-        self.fit()
+    def resizeEvent(self, _event: Any) -> None:
+        """Lines break elsewhere now. The panel has its new width when the timer fires."""
+        self.fitSoon()
 
     def fitSoon(self, *_arguments: Any) -> None:
         """Texts or sections have changed; their layouts tell each other before the timer fires."""
@@ -39,6 +38,5 @@ class FittedPanel(qt.QWidget):
 
     def fit(self) -> None:
         """Now."""
-        if self._widthPx > 0:
-            self._panel.setMinimumHeight(0)
-            self._panel.setMinimumHeight(self._panel.heightForWidth(self._widthPx))
+        self._panel.setMinimumHeight(0)
+        self._panel.setMinimumHeight(self._panel.heightForWidth(self._panel.contentsRect().width()))

@@ -13,7 +13,7 @@ from CLIPLungGUI import installer
 from CLIPLungGUI.background_worker import BackgroundWorker
 
 DEVICE_SETTING, MODEL_SETTING = "CLIPLung/Device", "CLIPLung/ModelFile"
-KEY = "model"
+MODEL_KEY = "model"
 
 
 class ModelLoader:
@@ -54,7 +54,7 @@ class ModelLoader:
     @property
     def isLoading(self) -> bool:
         """Whether the model will be there soon."""
-        return KEY in self.worker.keys
+        return MODEL_KEY in self.worker.keys
 
     def prepare(self) -> None:
         """Load the model, once everything it needs is there."""
@@ -63,7 +63,7 @@ class ModelLoader:
         if not missing:
             self.problem = ""
             path, device = _modelPath(), _device()
-            self.worker.submit(KEY, lambda _cancelled: loadClassifier(path, device), self._onDone, self._onError)
+            self.worker.submit(MODEL_KEY, lambda _cancelled: loadClassifier(path, device), self._onDone, self._onError)
         else:
             self.problem = _("Missing: {names}. Results in the scene can be seen; new nodules need them.").format(
                 names=", ".join(missing)

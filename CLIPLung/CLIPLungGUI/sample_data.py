@@ -47,7 +47,7 @@ def addSyntheticChest(_source: Any = None) -> list[slicer.vtkMRMLScalarVolumeNod
     from CLIPLungLib.scene.slice_layers import set_lung_window
 
     with _progressShown(_("Drawing a synthetic chest...")):
-        chest = _inThread(_drawChest)
+        chest = _inThread(drawChest)
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", NODE_NAME)
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(chest.ijk_to_ras))
     slicer.util.updateVolumeFromArray(node, chest.hu)
@@ -57,7 +57,7 @@ def addSyntheticChest(_source: Any = None) -> list[slicer.vtkMRMLScalarVolumeNod
     return [node]
 
 
-def _drawChest() -> Any:
+def drawChest() -> Any:
     """The chest with its nodules as CTVolume: arrays only, so that a thread may do it."""
     from CLIPLungLib.phantom.chest import synthetic_chest
 

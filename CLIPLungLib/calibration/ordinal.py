@@ -35,7 +35,9 @@ class Calibration:
 
     def exceeds(self, malignancy_score: np.ndarray) -> np.ndarray:
         """(N, 3) probability that the mean rating reaches each cut, for (N,) malignancy scores."""
-        return expit(self.slope * np.asarray(malignancy_score, dtype=np.float64)[:, None] - np.array(self.offsets))
+        logits = self.slope * np.asarray(malignancy_score, dtype=np.float64)[:, None] - np.array(self.offsets)
+        probability: np.ndarray = expit(logits)
+        return probability
 
     def class_probabilities(self, malignancy_score: np.ndarray) -> np.ndarray:
         """(N, 3) probabilities of benign (< 2.5), unsure, malignant (> 3.5), each row summing to 1."""
@@ -63,11 +65,13 @@ def fit_calibration(malignancy_score: np.ndarray, mean_rating: np.ndarray) -> Ca
     above = np.array([reached_cuts(rating) for rating in np.asarray(mean_rating).tolist()])  # (N, 3)
 
     def offsets_of(parameters: np.ndarray) -> np.ndarray:
-        return parameters[1] + np.array([0.0, *np.cumsum(np.exp(parameters[2:]))])
+        offsets: np.ndarray = parameters[1] + np.array([0.0, *np.cumsum(np.exp(parameters[2:]))])
+        return offsets
 
     def negative_log_likelihood(parameters: np.ndarray) -> float:
         logits = np.exp(parameters[0]) * malignancy_score[:, None] - offsets_of(parameters)
         return float(np.logaddexp(0.0, np.where(above, -logits, logits)).mean())
 
     found = minimize(negative_log_likelihood, np.zeros(4), method="BFGS").x
-    return Calibration(float(np.exp(found[0])), tuple(float(value) for value in offsets_of(found)))
+    not_benign, exceeds_3, malignant = (float(value) for value in offsets_of(found))
+    return Calibration(float(np.exp(found[0])), (not_benign, exceeds_3, malignant))

@@ -60,7 +60,9 @@ class FeatureSpace:
 
     def distance(self, features: np.ndarray) -> np.ndarray:
         """(N,) Mahalanobis distance of features (N, D)."""
-        return np.linalg.norm((np.asarray(features, dtype=np.float64) - self.mean) @ self.whitening, axis=1)
+        whitened = (np.asarray(features, dtype=np.float64) - self.mean) @ self.whitening
+        distance: np.ndarray = np.linalg.norm(whitened, axis=1)
+        return distance
 
 
 def fit_feature_space(features: np.ndarray, directions: int = PRINCIPAL_DIRECTIONS) -> FeatureSpace:
@@ -133,9 +135,7 @@ class OutOfDistributionLimits:
         return asdict(self)
 
 
-def fit_limits(
-    distance: np.ndarray, presence: np.ndarray, known_share: float = KNOWN_SHARE
-) -> OutOfDistributionLimits:
+def fit_limits(distance: np.ndarray, presence: np.ndarray, known_share: float = KNOWN_SHARE) -> OutOfDistributionLimits:
     """Limits that leave the wanted share of nodules without a warning; half of the rest goes to each limit.
 
     Args:

@@ -32,7 +32,9 @@ class SphericityCalibration:
     ) -> np.ndarray:
         """(N,) estimated mean rating, 1..5, for (N,) values from texts and outline."""
         weights = np.array([self.intercept, self.text, self.axis_ratio, self.compactness])
-        return np.clip(_inputs(text_level, longest_mm, short_mm, volume_mm3) @ weights, LOWEST_LEVEL, HIGHEST_LEVEL)
+        inputs = _inputs(text_level, longest_mm, short_mm, volume_mm3)
+        level: np.ndarray = np.clip(inputs @ weights, LOWEST_LEVEL, HIGHEST_LEVEL)
+        return level
 
     def to_dict(self) -> dict[str, float]:
         """Plain values for JSON."""

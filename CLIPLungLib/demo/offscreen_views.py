@@ -65,7 +65,9 @@ class SliceView:
         grab.Update()
         image = grab.GetOutput()
         columns, rows, _ = image.GetDimensions()
-        return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, -1)[::-1, :, :3].copy()
+        upside_down: np.ndarray = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, -1)
+        picture: np.ndarray = upside_down[::-1, :, :3].copy()
+        return picture
 
     def _add_slice(self) -> None:
         """The blended layers, as a picture behind everything else."""

@@ -8,7 +8,9 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +22,9 @@ from CLIPLungLib.inference.cohort import COHORT_COLUMNS
 from CLIPLungLib.inference.result import DISCLAIMER, NoduleResult
 from CLIPLungLib.inference.result_files import write_ct, write_heatmap, write_json
 from CLIPLungLib.report.page import save_report
+
+if TYPE_CHECKING:
+    from CLIPLungLib.demo.slicer_core_host import StandaloneSlicer
 
 SCENE_NAME, CHEST_NAME, COHORT_NAME = "scene.mrb", "chest.nrrd", "cohort.csv"
 VIEW_WIDTH_MM = 110.0
@@ -54,14 +59,21 @@ def run_demo(
         InputError: the CT or the point is refused.
         MissingPackageError: a package of the extras `report` or `train` is missing.
     """
-    if (ct_file is None) != (point_ras is None):
+    if ct_file is not None and point_ras is not None:
+        doing, make_case = "Reading the CT ...", partial(_own_case, ct_file, point_ras)
+    elif ct_file is None and point_ras is None:
+        doing, make_case = (
+            "Drawing a synthetic chest with nodules of real LIDC-IDRI shape ...",
+            partial(_synthetic_case),
+        )
+    else:
         raise InputError("Your own CT needs a point and a point needs a CT: give both --ct FILE and --point R A S.")
     output.mkdir(parents=True, exist_ok=True)
-    yield "Reading the CT ..." if ct_file else "Drawing a synthetic chest with nodules of real LIDC-IDRI shape ..."
-    ct, points = _own_case(ct_file, point_ras) if ct_file else _synthetic_case()
+    yield doing
+    ct, points = make_case()
     classifier = NoduleClassifier.load(checkpoint, device)
     yield f"Classifying {len(points)} point(s) in {ct} on {classifier.device} ..."
-    results = classifier.classify_points(ct, [point.point_ras for point in points])
+    results = classifier.classify_points(ct, [point.point_ras.tolist() for point in points])
     for point, result in zip(points, results, strict=True):
         yield _summary(point, result)
         _write_files(output / point.label, ct, point, result)
@@ -142,7 +154,7 @@ def _rendering_problem() -> str | None:
     return rendering_problem()
 
 
-def _draw_slices(application: object, file: Path) -> None:
+def _draw_slices(application: StandaloneSlicer, file: Path) -> None:
     """Axial, sagittal and coronal view side by side, as Slicer's own classes draw them."""
     from CLIPLungLib.demo.offscreen_views import SliceView, save_png
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,8 @@ def _chosen(setting: str, answers: FoldAnswers, nodules: Sequence[LidcNodule]) -
     if setting == ALL_NODULES:
         return one_answer_per_nodule(answers, nodules, fewest_readers=1)
     readers = np.array([nodules[index].n_readers for index in answers.nodule])
-    return (readers >= FEWEST_READERS) & answers.is_kind(*SETTINGS[setting]) & ~answers.refused
+    chosen: np.ndarray = (readers >= FEWEST_READERS) & answers.is_kind(*SETTINGS[setting]) & ~answers.refused
+    return chosen
 
 
 def _reference(answers: FoldAnswers, nodules: Sequence[LidcNodule]) -> ReaderReference:
@@ -168,7 +170,11 @@ def compare(
 
 
 def _difference(figure: Figure, floor: Figure) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda weights: figure.value(weights) - floor.value(weights)
+    def difference(weights: np.ndarray) -> np.ndarray:
+        found: np.ndarray = figure.value(weights) - floor.value(weights)
+        return found
+
+    return difference
 
 
 def _estimate(figure: Figure, weights: np.ndarray) -> Estimate:
@@ -182,6 +188,6 @@ def one_reader_figures(nodules: Sequence[LidcNodule], repeats: int = BOOTSTRAPS)
         one, others, place = reader_pairs(nodules, sign)
         patients = np.array([nodules[index].patient_id for index in place])
         weights = patient_weights(patients, repeats)
-        figure = Figure(len(np.unique(place)), lambda drawn, a=one, b=others: metrics.spearman(a, b, drawn))
+        figure = Figure(len(np.unique(place)), partial(metrics.spearman, one, others))
         found[f"spearman_{sign}"] = _estimate(figure, weights).to_dict()
     return found

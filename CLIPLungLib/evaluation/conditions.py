@@ -70,7 +70,7 @@ def flipped(ct: CTVolume, axes_ijk: Sequence[int]) -> CTVolume:
     for axis in axes_ijk:
         matrix[:3, 3] += matrix[:3, axis] * (ct.size_ijk[axis] - 1)
         matrix[:3, axis] *= -1
-    return replace(ct, hu=np.flip(ct.hu, [2 - axis for axis in axes_ijk]), ijk_to_ras=matrix)
+    return replace(ct, hu=np.flip(ct.hu, tuple(2 - axis for axis in axes_ijk)), ijk_to_ras=matrix)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,26 +90,29 @@ class Condition:
 
 def conditions() -> list[Condition]:
     """All conditions, in the order in which they are shown."""
-    made = [
-        Condition(
-            f"click_{mm:g}mm", f"click moved by {mm:g} mm", lambda ct, p, rng, mm=mm: (ct, moved_click(ct, p, mm, rng))
-        )
-        for mm in CLICK_SHIFTS_MM
-    ]
-    made += [
-        Condition(f"slices_{mm:g}mm", f"slices of {mm:g} mm", lambda ct, p, _rng, mm=mm: (thickened(ct, mm), p))
-        for mm in THICKNESSES_MM
-    ]
-    made += [
-        Condition(f"noise_{hu:g}hu", f"noise of {hu:g} HU", lambda ct, p, rng, hu=hu: (with_noise(ct, hu, rng), p))
-        for hu in NOISES_HU
-    ]
-    made += [
-        Condition(f"hu_shift_{hu:+g}", f"HU shifted by {hu:+g}", lambda ct, p, _rng, hu=hu: (with_hu_shift(ct, hu), p))
-        for hu in HU_SHIFTS
-    ]
     return [
-        *made,
+        *(_click_moved(distance_mm) for distance_mm in CLICK_SHIFTS_MM),
+        *(_slices_thickened(thickness_mm) for thickness_mm in THICKNESSES_MM),
+        *(_noise_added(sd_hu) for sd_hu in NOISES_HU),
+        *(_hu_shifted(shift_hu) for shift_hu in HU_SHIFTS),
         Condition("slices_reversed", "slices in reverse order", lambda ct, p, _rng: (flipped(ct, [2]), p)),
         Condition("rows_columns_reversed", "rows and columns reversed", lambda ct, p, _rng: (flipped(ct, [0, 1]), p)),
     ]
+
+
+def _click_moved(mm: float) -> Condition:
+    return Condition(
+        f"click_{mm:g}mm", f"click moved by {mm:g} mm", lambda ct, p, rng: (ct, moved_click(ct, p, mm, rng))
+    )
+
+
+def _slices_thickened(mm: float) -> Condition:
+    return Condition(f"slices_{mm:g}mm", f"slices of {mm:g} mm", lambda ct, p, _rng: (thickened(ct, mm), p))
+
+
+def _noise_added(hu: float) -> Condition:
+    return Condition(f"noise_{hu:g}hu", f"noise of {hu:g} HU", lambda ct, p, rng: (with_noise(ct, hu, rng), p))
+
+
+def _hu_shifted(hu: float) -> Condition:
+    return Condition(f"hu_shift_{hu:+g}", f"HU shifted by {hu:+g}", lambda ct, p, _rng: (with_hu_shift(ct, hu), p))

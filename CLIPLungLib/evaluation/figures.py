@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -80,11 +81,12 @@ def _class_figures(predictions: Predictions, reference: ReaderReference) -> dict
     label, predicted = reference.label, predictions.classes.argmax(axis=1)
     decided = label != CLASSES.index("unsure")
     right = ((predictions.classes[:, 2] > predictions.classes[:, 0]) == (label == 2)).astype(np.float64)
+
+    def figure_of(key: str) -> Figure:
+        return Figure(len(label), lambda weights: metrics.class_figures(label, predicted, weights)[key])
+
     keys = metrics.class_figures(label, predicted, np.ones((1, len(label))))
-    figures = {
-        key: Figure(len(label), lambda weights, key=key: metrics.class_figures(label, predicted, weights)[key])
-        for key in keys
-    }
+    figures = {key: figure_of(key) for key in keys}
     figures["accuracy_benign_malignant"] = Figure(
         int(decided.sum()), lambda weights: metrics.mean(right[decided], weights[:, decided])
     )
@@ -93,10 +95,7 @@ def _class_figures(predictions: Predictions, reference: ReaderReference) -> dict
 
 def _sign_figures(predictions: Predictions, reference: ReaderReference) -> dict[str, Figure]:
     figures = {
-        f"spearman_{name}": Figure(
-            len(levels),
-            lambda weights, levels=levels, name=name: metrics.spearman(levels, reference.signs[name], weights),
-        )
+        f"spearman_{name}": Figure(len(levels), partial(metrics.spearman, levels, reference.signs[name]))
         for name, levels in predictions.signs.items()
     }
     if CALCIFICATION_ABSENT in predictions.signs:

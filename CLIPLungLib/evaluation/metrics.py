@@ -218,8 +218,8 @@ def class_figures(label: np.ndarray, predicted: np.ndarray, weights: np.ndarray)
         "macro_f1": f1.mean(axis=1),
         "quadratic_kappa": 1 - _ratio(total * observed, by_chance),
     }
-    for index, name in enumerate(CLASSES):
-        figures |= {f"recall_{name}": recall[:, index], f"f1_{name}": f1[:, index]}
+    for column, name in enumerate(CLASSES):
+        figures |= {f"recall_{name}": recall[:, column], f"f1_{name}": f1[:, column]}
     return figures
 
 

@@ -32,6 +32,9 @@ LABELS = {
     **{f"{IN_CONTEXT}{condition.key}": f"in true context, {condition.label}" for condition in conditions()},
 }
 
+# Of one nodule: probability without and with the change, whether the class changed, mean rating, patient, mm the click moved.
+PairRow = tuple[float, float, bool, float, str, float]
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
@@ -109,7 +112,7 @@ def changed_scans(
             no lung from beyond. "cube" and "crop" have true context.
         seed: of clicks and noise.
     """
-    rows: dict[str, list[tuple[Any, ...]]] = {condition.key: [] for condition in conditions()}
+    rows: dict[str, list[PairRow]] = {condition.key: [] for condition in conditions()}
     refused = dict.fromkeys(rows, 0)
     for nodule in nodules:
         if kind not in nodule.images or (kind == "volume" and nodule.point_ras is None):
@@ -167,7 +170,7 @@ def whole_scans(folder: Path, nodules: Sequence[LidcNodule], classifier: NoduleC
 
 def _pair_of_images(
     images: Sequence[tuple[CTVolume, np.ndarray]], nodule: LidcNodule, classifier: NoduleClassifier
-) -> tuple[Any, ...]:
+) -> PairRow:
     patches = [extract_patch(ct, click, classifier.checkpoint.patch) for ct, click in images]
     (first, second), (before, after) = _answers(classifier, patches, [ct for ct, _ in images])
     return first, second, before != after, nodule.malignancy, nodule.patient_id, 0.0
@@ -217,7 +220,8 @@ def _auc_figures(pairs: Pairs, decided: np.ndarray) -> dict[str, Any]:
     weights = patient_weights(pairs.patient[decided])
 
     def difference(drawn: np.ndarray) -> np.ndarray:
-        return metrics.auc(event, after, drawn) - metrics.auc(event, before, drawn)
+        gain: np.ndarray = metrics.auc(event, after, drawn) - metrics.auc(event, before, drawn)
+        return gain
 
     found = {
         "auc_reference": estimate(lambda drawn: metrics.auc(event, before, drawn), weights[:1]),
@@ -234,5 +238,6 @@ def _value(found: Estimate) -> float | None:
     return found.value
 
 
-def _pairs(rows: Sequence[tuple[Any, ...]], refused: int) -> Pairs:
-    return Pairs(*(np.array(column) for column in zip(*rows, strict=True)), refused=refused)
+def _pairs(rows: Sequence[PairRow], refused: int) -> Pairs:
+    reference, condition, changed_class, rating, patient, click_mm = map(np.array, zip(*rows, strict=True))
+    return Pairs(reference, condition, changed_class, rating, patient, click_mm, refused)

@@ -84,7 +84,8 @@ def judge_map(
 def blob_at(click_ras: np.ndarray, patch: Patch) -> np.ndarray:
     """(Z, Y, X) a Gaussian around the click: what a map would be that knows of clicks, and of nothing else."""
     distances_mm = np.indices(patch.hu.shape)[::-1].T @ patch.ijk_to_ras[:3, :3].T + patch.ijk_to_ras[:3, 3] - click_ras
-    return np.exp(-(distances_mm**2).sum(axis=-1).T / (2 * BLOB_SD_MM**2))
+    blob: np.ndarray = np.exp(-(distances_mm**2).sum(axis=-1).T / (2 * BLOB_SD_MM**2))
+    return blob
 
 
 def judge_nodules(

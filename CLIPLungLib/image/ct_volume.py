@@ -73,7 +73,7 @@ class CTVolume:
     @property
     def spacing_mm(self) -> np.ndarray:
         """(3,) distance in mm between voxel centres along i, j, k."""
-        return np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0)
+        return np.asarray(np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0))
 
     @property
     def size_ijk(self) -> np.ndarray:
@@ -87,16 +87,16 @@ class CTVolume:
 
     def to_ijk(self, points_ras: np.ndarray) -> np.ndarray:
         """Continuous voxel coordinates (..., 3) in i, j, k order of RAS points (..., 3) in mm."""
-        return np.asarray(points_ras, dtype=np.float64) @ self.ras_to_ijk[:3, :3].T + self.ras_to_ijk[:3, 3]
+        return _transformed(self.ras_to_ijk, points_ras)
 
     def to_ras(self, points_ijk: np.ndarray) -> np.ndarray:
         """RAS mm (..., 3) of continuous voxel coordinates (..., 3) in i, j, k order."""
-        return np.asarray(points_ijk, dtype=np.float64) @ self.ijk_to_ras[:3, :3].T + self.ijk_to_ras[:3, 3]
+        return _transformed(self.ijk_to_ras, points_ijk)
 
     def contains_ijk(self, points_ijk: np.ndarray) -> np.ndarray:
         """Whether continuous voxel coordinates (..., 3) fall in the volume; a voxel reaches half a step around its centre."""
         points = np.asarray(points_ijk)
-        return ((points >= -0.5) & (points <= self.size_ijk - 0.5)).all(axis=-1)
+        return np.asarray(((points >= -0.5) & (points <= self.size_ijk - 0.5)).all(axis=-1))
 
     def bounds_ras(self) -> np.ndarray:
         """(2, 3) smallest and largest RAS mm of the volume's box."""
@@ -127,3 +127,8 @@ class CTVolume:
         size = "x".join(str(n) for n in self.size_ijk)
         spacing = " x ".join(f"{s:.3g}" for s in self.spacing_mm)
         return f"CTVolume('{self.name}', {size} voxels, {spacing} mm, {self.hu.dtype})"
+
+
+def _transformed(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (..., 3) under a (4, 4) matrix."""
+    return np.asarray(np.asarray(points, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3])

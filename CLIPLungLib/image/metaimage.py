@@ -75,7 +75,9 @@ def _fields(header: HeaderReader) -> dict[str, str]:
         field = FIELD.get(key)
         if field in fields:
             raise header.error(f"its header has the field '{key}' twice")
-        if field and found:
+        if field and not found:
+            raise header.error(f"its field '{key}' has no value")
+        if field:
             fields[field] = value
         if field == "ElementDataFile":
             return fields

@@ -111,7 +111,7 @@ def _version_1(data: bytes, order: str) -> NiftiHeader:
     offset, slope, intercept = read("3f", 108)
     qform_code, sform_code = (int(n) for n in read("2h", 252))
     return NiftiHeader(
-        348, dim[1 : 1 + max(0, dim[0])], datatype, bits, order, offset or 352.0, slope, intercept,
+        348, dim[1 : 1 + dim[0]] if 1 <= dim[0] <= 7 else [], datatype, bits, order, offset or 352.0, slope, intercept,
         data[123] & 7, qform_code, sform_code, np.array(read("8f", 76)), np.array(read("6f", 256)),
         np.array(read("12f", 280)).reshape(3, 4),
     )  # fmt: skip
@@ -126,7 +126,7 @@ def _version_2(data: bytes, order: str) -> NiftiHeader:
     slope, intercept = read("2d", 176)
     qform_code, sform_code = (int(n) for n in read("2i", 344))
     return NiftiHeader(
-        540, dim[1 : 1 + max(0, dim[0])], datatype, bits, order, float(read("q", 168)[0]), slope, intercept,
+        540, dim[1 : 1 + dim[0]] if 1 <= dim[0] <= 7 else [], datatype, bits, order, float(read("q", 168)[0]), slope, intercept,
         int(read("i", 500)[0]) & 7, qform_code, sform_code, np.array(read("8d", 104)), np.array(read("6d", 352)),
         np.array(read("12d", 400)).reshape(3, 4),
     )  # fmt: skip
@@ -135,7 +135,7 @@ def _version_2(data: bytes, order: str) -> NiftiHeader:
 def _size(path: Path, header: NiftiHeader) -> list[int]:
     size = list(header.axes)
     if not 1 <= len(size) <= 7:
-        raise unreadable(path, FORMAT, f"it states {len(size)} axes")
+        raise unreadable(path, FORMAT, "it states no axes, or more than seven")
     while len(size) > 3 and size[-1] == 1:
         size.pop()
     if len(size) == 5 and size[3] == 1:

@@ -15,9 +15,10 @@ def grid_coordinates(ct: CTVolume, patch_to_ras: np.ndarray, shape: tuple[int, i
     patch_to_ijk = ct.ras_to_ijk @ patch_to_ras
     k, j, i = (np.arange(n, dtype=np.float64) for n in shape)
     columns = patch_to_ijk[:3, :3].T
-    return (
+    turned = (
         k[:, None, None, None] * columns[2] + j[None, :, None, None] * columns[1] + i[None, None, :, None] * columns[0]
-    ) + patch_to_ijk[:3, 3]
+    )
+    return np.asarray(turned + patch_to_ijk[:3, 3])
 
 
 def sample_hu(ct: CTVolume, coordinates_ijk: np.ndarray) -> np.ndarray:
@@ -38,4 +39,4 @@ def sample_hu(ct: CTVolume, coordinates_ijk: np.ndarray) -> np.ndarray:
         )
     np.maximum(box, PADDING_READ_AS_HU, out=box)
     kji = np.moveaxis(clamped - low, -1, 0)[::-1]
-    return ndimage.map_coordinates(box, kji, order=1, mode="nearest", output=np.float32)
+    return np.asarray(ndimage.map_coordinates(box, kji, order=1, mode="nearest", output=np.float32))

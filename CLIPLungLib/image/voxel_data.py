@@ -17,6 +17,9 @@ from CLIPLungLib.image.regular_file import require_believable_size
 CHUNK_BYTES = 1 << 20
 # Deflate cannot pack more tightly.
 DEFLATE_RATIO_AT_MOST = 1032
+# A CT packs to a half or a quarter. A small image may be made up; a large one that packs so well is made to fill the memory.
+CT_RATIO_AT_MOST = 100
+LARGE_BYTES = 1 << 28
 
 Packing = Literal["raw", "gzip", "zlib"]
 
@@ -47,6 +50,10 @@ def read_voxels(
         raise wrong_length(path, stored, promised)
     if packing != "raw" and stored * DEFLATE_RATIO_AT_MOST < promised:
         raise wrong_length(path, stored, promised)
+    if packing != "raw" and wanted > LARGE_BYTES and wanted > stored * CT_RATIO_AT_MOST:
+        raise InputError(
+            f"'{path.name}' packs {wanted / 2**20:.0f} MB into {stored / 2**20:.1f} MB, which no CT does. Copy or export it again."
+        )
     data = np.empty(wanted, np.uint8)
     _fill(path, data, _unpacked(stream, packing), skipped_bytes)
     voxels = data.view(dtype).reshape(tuple(size_ijk)[::-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -97,12 +98,6 @@ class NoduleClassifier:
         """As `read_patches`, each with its heat map (Z, Y, X) on the grid of the reading's patch."""
         return [(reading, heat) for reading, heat, *_ in self._look(patches, volumes, self._read_with_heat)]
 
-    def malignancy_probabilities(self, patches: Sequence[Patch], volumes: Sequence[CTVolume]) -> np.ndarray:
-        """(N,) headline probabilities alone, the same as those of `classify_patches`."""
-        calibrations = require_calibrations(self.checkpoint)
-        scores = np.array([reading.malignancy_score for reading in self.read_patches(patches, volumes)])
-        return calibrations.probability.malignancy_probability(scores)
-
     def _look(
         self,
         patches: Sequence[Patch],
@@ -110,10 +105,15 @@ class NoduleClassifier:
         read: Callable[[Sequence[Patch]], list[tuple[Reading, np.ndarray]]],
     ) -> list[tuple[Reading, np.ndarray, Patch, CTVolume]]:
         """Batch by batch: centre the patches, read them. Each with the patch of the click and its volume."""
+
+        def answers(clicks: Sequence[Patch], cts: Sequence[CTVolume]) -> list[tuple[Reading, np.ndarray]]:
+            return read(self._centred(clicks, cts))
+
         found = []
         for start in range(0, len(patches), PATCHES_PER_BATCH):
-            clicks, cts = (part[start : start + PATCHES_PER_BATCH] for part in (patches, volumes))
-            read_batch = self._on_device(lambda c=clicks, v=cts: read(self._centred(c, v)))
+            batch = slice(start, start + PATCHES_PER_BATCH)
+            clicks, cts = patches[batch], volumes[batch]
+            read_batch = self._on_device(partial(answers, clicks, cts))
             found += [(*one, click, ct) for one, click, ct in zip(read_batch, clicks, cts, strict=True)]
         return found
 

@@ -107,7 +107,8 @@ def _part_at_middle(parts: np.ndarray, spacing_mm: np.ndarray, reach_mm: float) 
     nearest = distance_mm.argmin()
     if distance_mm[nearest] > reach_mm:
         return None
-    return parts == parts[tuple(voxels[nearest])]
+    mask: np.ndarray = parts == parts[tuple(voxels[nearest])]
+    return mask
 
 
 def _share_of_object(inside: np.ndarray, parts: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -79,7 +79,8 @@ class NoduleMeasurement:
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> NoduleMeasurement:
         """The inverse of dataclasses.asdict, from JSON."""
-        return cls(**{name: tuple(v) if isinstance(v, list) else float(v) for name, v in plain.items()})
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else float(v) for name, v in plain.items()}
+        return cls(**values)
 
 
 @dataclass(frozen=True, eq=False)

@@ -110,9 +110,9 @@ def _write_volume(voxels: np.ndarray, ijk_to_ras: np.ndarray, path: Path) -> Non
     image = sitk.GetImageFromArray(voxels)
     matrix_lps = RAS_TO_LPS @ np.asarray(ijk_to_ras, dtype=np.float64)
     spacing_mm = np.linalg.norm(matrix_lps[:3, :3], axis=0)
-    image.SetOrigin(matrix_lps[:3, 3].tolist())
-    image.SetSpacing(spacing_mm.tolist())
-    image.SetDirection((matrix_lps[:3, :3] / spacing_mm).ravel().tolist())
+    image.SetOrigin(matrix_lps[:3, 3].tolist())  # type: ignore[no-untyped-call]
+    image.SetSpacing(spacing_mm.tolist())  # type: ignore[no-untyped-call]
+    image.SetDirection((matrix_lps[:3, :3] / spacing_mm).ravel().tolist())  # type: ignore[no-untyped-call]
     with writing(path) as temporary:
         try:
             sitk.WriteImage(image, str(temporary), useCompression=True)

@@ -120,7 +120,8 @@ def calibrated_measurement(patch: Patch, found: Measurement, calibrations: Calib
 def offset_ras(patch: Patch, offset_mm: np.ndarray) -> np.ndarray:
     """(3,) RAS mm of a place given by its distance from the patch's middle along planes, rows, columns."""
     axes = patch.ijk_to_ras[:3, :3] / np.linalg.norm(patch.ijk_to_ras[:3, :3], axis=0)
-    return patch.center_ras + axes @ offset_mm[::-1]
+    place_ras: np.ndarray = patch.center_ras + axes @ offset_mm[::-1]
+    return place_ras
 
 
 def _heat_warnings(heat: np.ndarray) -> tuple[str, ...]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.read import read_ct
-from CLIPLungLib.lidc.nodule_table import IMAGE_KINDS, LidcNodule
+from CLIPLungLib.lidc.nodule_table import IMAGE_KINDS, TABLE_NAME, LidcNodule
 
+logger = logging.getLogger(__name__)
 SLICES_NAME = "slices.npz"
 # What a training patch or an answer is of; a background point lies in a cube or crop, well beyond the nodule.
 PATCH_KINDS = ("volume", "slice", "cube", "crop", "background")
@@ -46,7 +50,7 @@ def nodule_images(folder: Path, nodules: Sequence[LidcNodule], chosen: Sequence[
         nodules: all rows of the table.
         chosen: indices of the wanted rows.
     """
-    slices = read_slices(folder)
+    slices = read_slices(folder, nodules)
     for index in chosen:
         nodule = nodules[index]
         for kind in (kind for kind in IMAGE_KINDS if kind in nodule.images):
@@ -67,13 +71,31 @@ def image_and_click(folder: Path, nodule: LidcNodule, kind: str) -> tuple[CTVolu
     return read_ct(Path(folder) / nodule.images[kind]), click_ras
 
 
-def read_slices(folder: Path) -> np.ndarray | None:
-    """(N, rows, columns) int16 HU of single slices; None where the folder holds none."""
+def read_slices(folder: Path, nodules: Sequence[LidcNodule]) -> np.ndarray | None:
+    """(N, rows, columns) int16 HU of single slices; None where the folder holds none.
+
+    Raises:
+        InputError: the file is damaged, or is not that of the table.
+    """
     file = Path(folder) / SLICES_NAME
+    indices = [nodule.slice_index for nodule in nodules if nodule.slice_index is not None]
     if not file.is_file():
+        if indices:
+            logger.warning("%s is not there: %d nodules go without their slice", file, len(indices))
         return None
-    with np.load(file, allow_pickle=False) as arrays:
-        return np.asarray(arrays["hu"])
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            slices: np.ndarray = arrays["hu"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{file} cannot be read ({error}). Copy it anew, or remove it to do without slices."
+        ) from error
+    if slices.ndim != 3 or max(indices, default=-1) >= len(slices):
+        raise InputError(
+            f"{file} holds an array of shape {slices.shape}, but {TABLE_NAME} names slice {max(indices, default=0)}. "
+            "Give the slices that belong to this table, or remove them to do without."
+        )
+    return slices
 
 
 def slice_volume(hu: np.ndarray, pixel_mm: float) -> CTVolume:
@@ -89,4 +111,5 @@ def background_points(ct: CTVolume, nodule: LidcNodule) -> np.ndarray:
     low, high = ct.bounds_ras()
     candidates = rng.uniform(low * 0.75, high * 0.75, (200, 3))
     beyond = np.linalg.norm(candidates, axis=1) > nodule.diameter_mm / 2 + BACKGROUND_BEYOND_MM
-    return candidates[beyond][:BACKGROUND_POINTS]
+    points: np.ndarray = candidates[beyond][:BACKGROUND_POINTS]
+    return points

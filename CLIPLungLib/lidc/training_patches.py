@@ -22,7 +22,7 @@ from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import PatchSpec
 from CLIPLungLib.image.read import read_ct
 from CLIPLungLib.image.resample import grid_coordinates, sample_hu
-from CLIPLungLib.lidc.nodule_images import PATCH_KINDS, SLICES_NAME, NoduleImage, nodule_images, read_slices
+from CLIPLungLib.lidc.nodule_images import PATCH_KINDS, NoduleImage, nodule_images
 from CLIPLungLib.lidc.nodule_table import TABLE_NAME, LidcNodule, read_nodules
 
 logger = logging.getLogger(__name__)
@@ -137,10 +137,10 @@ def _widened(spec: PatchSpec) -> PatchSpec:
 
 
 def _read_arrays(file: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    with np.load(file, allow_pickle=False) as arrays:
-        # A file of a single array is opened as that array.
-        if not isinstance(arrays, np.lib.npyio.NpzFile):
-            raise ValueError("a single array")
+    opened = np.load(file, allow_pickle=False)
+    if not isinstance(opened, np.lib.npyio.NpzFile):
+        raise ValueError("a single array")
+    with opened as arrays:
         missing = [name for name in names if name not in arrays.files]
         if missing:
             raise ValueError(f"without {', '.join(missing)}")
@@ -178,7 +178,6 @@ def prepare_patches(
     """
     folder = Path(folder)
     nodules = read_nodules(folder)
-    _require_slices(folder, nodules)
     stacks: list[_Stack] = []
     for stack in _stacks(folder, nodules, _widened(spec)):
         stacks.append(stack)
@@ -215,43 +214,21 @@ class _Stack:
     is_outlined: bool
 
 
-def _require_slices(folder: Path, nodules: Sequence[LidcNodule]) -> None:
-    """Slices may be missing, but not be those of another table."""
-    file = folder / SLICES_NAME
-    indices = [nodule.slice_index for nodule in nodules if nodule.slice_index is not None]
-    try:
-        slices = read_slices(folder)
-    except _UNREADABLE as error:
-        raise InputError(
-            f"{file} cannot be read ({error}). Copy it anew, or remove it to do without slices."
-        ) from error
-    if slices is None:
-        if indices:
-            logger.warning("%s is not there: %d nodules go without their slice", file, len(indices))
-    elif slices.ndim != 3 or max(indices, default=-1) >= len(slices):
-        raise InputError(
-            f"{file} holds an array of shape {slices.shape}, but {TABLE_NAME} names slice {max(indices, default=0)}. "
-            "Give the slices that belong to this table, or remove them to do without."
-        )
-
-
 def _stacks(folder: Path, nodules: Sequence[LidcNodule], spec: PatchSpec) -> Iterator[_Stack]:
     """One stack for each image of a nodule, and those of background around it; nodule after nodule."""
     images = nodule_images(folder, nodules, range(len(nodules)))
     for index, own in groupby(images, key=lambda image: image.nodule):
         outline = outline_volume(folder, nodules[index])
         for image in own:
-            stack = _stack(image, nodules[index], outline, spec)
-            if len(stack.hu):
-                yield stack
-            elif stack.kind != "background":
-                raise InputError(
-                    f"The {image.kind} of nodule {nodules[index].nodule_id} does not hold the click on it."
-                )
+            yield _stack(image, nodules[index], outline, spec)
 
 
 def _stack(image: NoduleImage, nodule: LidcNodule, outline: CTVolume | None, spec: PatchSpec) -> _Stack:
-    """The planes of the patch around a click that exist in the image; of background only those near it."""
+    """The planes of the patch around a click that exist in the image; of background only those near it.
+
+    Raises:
+        InputError: there is none, for the click lies outside the image.
+    """
     matrix = spec.grid_to_ras(image.point_ras)
     height_mm = matrix[2, 3] + matrix[2, 2] * np.arange(spec.shape[0]) - image.point_ras[2]
     chosen = image.ct.contains_ijk(image.ct.to_ijk(image.point_ras + height_mm[:, None] * [0.0, 0.0, 1.0]))
@@ -262,6 +239,10 @@ def _stack(image: NoduleImage, nodule: LidcNodule, outline: CTVolume | None, spe
         # A slice's height within the outlined volume is not recorded, so a ball stands for its outline.
         own = None if image.kind == "slice" else outline
         inside, is_outlined = _outline(nodule, own, spec), own is not None
+    if not chosen.any():
+        raise InputError(
+            f"The {image.kind} of nodule {nodule.nodule_id} does not hold the click on it. Mend its point_ras."
+        )
     hu = sample_hu(image.ct, grid_coordinates(image.ct, matrix, spec.shape)[chosen])
     grey = np.clip(np.rint(hu), -32000, 32000).astype(np.int16)
     return _Stack(image.nodule, image.kind, grey, inside[chosen], height_mm[chosen], is_outlined)

@@ -56,8 +56,11 @@ class FeatureMaps:
 
 def outline_probability(maps: FeatureMaps, patches: int, planes: int) -> Tensor:
     """(patches, planes, H, W) probability that a voxel lies inside the nodule; 0 in planes that do not exist."""
-    inside = maps.outline_logits.new_zeros(patches, planes, *maps.outline_logits.shape[1:])
-    inside[maps.patch_of_map, maps.plane_of_map] = torch.sigmoid(maps.outline_logits)
+    logits = maps.outline_logits
+    if logits is None:
+        raise ValueError("these feature maps hold no outline: the channel encoder draws none")
+    inside = logits.new_zeros(patches, planes, *logits.shape[1:])
+    inside[maps.patch_of_map, maps.plane_of_map] = torch.sigmoid(logits)
     return inside
 
 
@@ -110,7 +113,8 @@ class OutlineDecoder(nn.Module):
         for lateral, smoother, level in zip(self.laterals[1:], self.smoothers, levels[1:], strict=True):
             x = functional.interpolate(functional.relu(x), level.shape[2:], mode="bilinear", align_corners=False)
             x = smoother(x + lateral(level))
-        return self.logits(x).squeeze(1).float()
+        logits: Tensor = self.logits(x)
+        return logits.squeeze(1).float()
 
 
 class SliceEncoder(nn.Module):

@@ -87,7 +87,7 @@ class ChannelGroupProjection(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(B, 2, C) -> (B, T, D) unit vectors."""
-        parts = pooled.unflatten(2, (self.groups, -1)).transpose(1, 2).flatten(2)  # (B, T, 2C/T)
+        parts = torch.unflatten(pooled, 2, (self.groups, -1)).transpose(1, 2).flatten(2)  # (B, T, 2C/T)
         return functional.normalize(torch.einsum("btw,twd->btd", parts, self.weight), dim=-1)
 
 
@@ -97,7 +97,7 @@ class CLIPLungNetwork(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder: nn.Module = (
+        self.encoder: SliceEncoder | ChannelEncoder = (
             SliceEncoder(config.pixels // 8) if config.encoder == "slice" else ChannelEncoder(config.planes)
         )
         width = 2 * self.encoder.channels

@@ -43,11 +43,15 @@ class ConditionalPrompts(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(S, T, image_dim) features -> (S, T, token_width) context tokens."""
-        return self.context + self.condition(image)
+        moves: Tensor = self.condition(image)
+        return self.context + moves
 
 
 class PromptedTexts(nn.Module):
     """All class and level texts, encoded behind given context tokens in one batch."""
+
+    embeddings: Tensor
+    mask: Tensor
 
     def __init__(self, encoder: TextEncoder) -> None:
         super().__init__()
@@ -72,5 +76,6 @@ class PromptedTexts(nn.Module):
             dim=2,
         )  # (S, P, 1 + T + L - 1, W)
         mask = torch.cat([self.mask[:, :1].expand(-1, 1 + groups), self.mask[:, 1:]], dim=1).expand(samples, -1, -1)
-        features = self.encoder.encode(sequence.flatten(0, 1), mask.flatten(0, 1)).unflatten(0, (samples, prompts))
+        encoded = self.encoder.encode(sequence.flatten(0, 1), mask.flatten(0, 1))
+        features = torch.unflatten(encoded, 0, (samples, prompts))
         return TextBank(features[:, : len(CLASSES)], features[:, len(CLASSES) :])

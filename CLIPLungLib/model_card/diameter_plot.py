@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from CLIPLungLib.model_card.plot_style import INK, MODEL, OTHER, PAPER, SOFT, TEXT_POINTS, dress, new_figure
 
-DOTS = {"s": 9, "color": MODEL, "alpha": 0.35, "linewidths": 0, "rasterized": True}
+DOTS: dict[str, Any] = {"s": 9, "color": MODEL, "alpha": 0.35, "linewidths": 0, "rasterized": True}
 TICKS_MM = (3, 5, 10, 20, 30, 50)
 
 

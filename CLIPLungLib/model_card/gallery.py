@@ -141,7 +141,8 @@ def case_facts(case: Case) -> list[str]:
 
 
 def _draw_view(axes: Axes, case: Case, plane: Plane) -> None:
-    center = tuple(float(value) for value in case.point_ras)
+    right, anterior, superior = (float(value) for value in case.point_ras)
+    center = (right, anterior, superior)
     picture = grey_picture(sample_plane(case.ct, plane, center, PICTURE_MM, PIXELS))
     if case.outline is not None:
         draw_outline(picture, sample_plane(case.outline, plane, center, PICTURE_MM, PIXELS))

@@ -64,11 +64,11 @@ def _dot_figure(rows: Sequence[Row], title: str, x_label: str, apart: float) -> 
     if any(row.other for row in rows):
         kinds.append(("One reader", [row.other or Estimate(None, None, 0) for row in rows], OTHER, PAPER, apart))
     for name, estimates, color, face, shift in kinds:
-        defined = [(place + shift, e) for place, e in enumerate(estimates) if e.value is not None]
-        for place, estimate in defined:
-            if estimate.interval is not None:
-                axes.hlines(place, *estimate.interval, color=color, linewidth=1.8, alpha=0.6)
-        x, y = [e.value for _, e in defined], [place for place, _ in defined]
+        defined = [(e.value, place + shift, e.interval) for place, e in enumerate(estimates) if e.value is not None]
+        for _, place, interval in defined:
+            if interval is not None:
+                axes.hlines(place, *interval, color=color, linewidth=1.8, alpha=0.6)
+        x, y = [value for value, *_ in defined], [place for _, place, _ in defined]
         axes.plot(x, y, "o", color=face, markeredgecolor=color, markeredgewidth=1.6, markersize=6, label=name, zorder=3)
     axes.set_yticks(range(len(rows)), [row.label for row in rows], color=INK)
     axes.set_ylim(len(rows) - 0.4, -0.6)

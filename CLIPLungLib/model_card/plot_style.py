@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,6 +19,7 @@ MODEL, OTHER = "#0072b2", "#d55e00"
 # Twice what a page shows at 600 pixels, for sharp screens.
 WIDTH_INCHES, DPI = 6.0, 200
 TEXT_POINTS, TITLE_POINTS = 9.5, 11.5
+Place = Literal["upper left", "upper right", "lower left", "lower right"]
 
 
 def new_figure(height: float) -> Figure:
@@ -27,7 +29,7 @@ def new_figure(height: float) -> Figure:
     return figure
 
 
-def dress(axes: Axes, title: str, x_label: str, y_label: str, grid: str = "both") -> None:
+def dress(axes: Axes, title: str, x_label: str, y_label: str, grid: Literal["both", "x", "y"] = "both") -> None:
     """Title, labels and grid of finished axes; only the left and lower spine stay."""
     axes.set_title(title, loc="left", fontsize=TITLE_POINTS, fontweight="bold", color=INK, pad=8)
     axes.set_xlabel(x_label, fontsize=TEXT_POINTS, color=INK)
@@ -39,7 +41,7 @@ def dress(axes: Axes, title: str, x_label: str, y_label: str, grid: str = "both"
     axes.set_axisbelow(True)
 
 
-def legend(axes: Axes, place: str, **how: object) -> None:
+def legend(axes: Axes, place: Place, **how: Any) -> None:
     """A legend without a frame line, readable over the grid."""
     shown = axes.legend(loc=place, fontsize=TEXT_POINTS - 0.5, frameon=True, framealpha=0.9, edgecolor="none", **how)
     for text in shown.get_texts():

@@ -51,4 +51,4 @@ def _draw_bins(axes: Axes, positive: np.ndarray, probability: np.ndarray, color:
 
 
 def _draw_counts(axes: Axes, probability: np.ndarray, color: str) -> None:
-    axes.hist(probability, bins=np.linspace(0, 1, BINS + 1), color=color, alpha=0.75, rwidth=0.86)
+    axes.hist(probability, bins=np.linspace(0, 1, BINS + 1).tolist(), color=color, alpha=0.75, rwidth=0.86)

@@ -80,7 +80,7 @@ class Canvas:
         """Width in inches of one line."""
         artist = self._artist(string, points, bold)
         artist.set_figure(self._figure)
-        return artist.get_window_extent(self._agg.get_renderer(), dpi=self._figure.dpi).width / self._figure.dpi
+        return artist.get_window_extent(self._agg.get_renderer(), dpi=self._figure.dpi).width / self._figure.dpi  # type: ignore[no-untyped-call]
 
     def shortened(self, string: str, points: float, max_width: float, bold: bool = False) -> str:
         """The text, or its beginning and end around an ellipsis, so that it is at most `max_width` inches wide."""
@@ -152,7 +152,7 @@ class Canvas:
 
     def save(self, path: Path, metadata: dict[str, str]) -> None:
         """Write the page as PNG, with texts stored in the file."""
-        self._agg.print_png(str(path), metadata={key: printable(value) for key, value in metadata.items()})
+        self._agg.print_png(str(path), metadata={key: printable(value) for key, value in metadata.items()})  # type: ignore[no-untyped-call]
 
     def _on_top(self, artist: AnyArtist) -> AnyArtist:
         """The same artist above all earlier ones; matplotlib alone would order by kind."""

@@ -61,11 +61,12 @@ def point_world_ras(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> n
 
 def has_point(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> bool:
     """Whether the list still holds the point, placed or not."""
-    return markups_node.GetNthControlPointIndexByID(point_id) >= 0
+    return bool(markups_node.GetNthControlPointIndexByID(point_id) >= 0)
 
 
 def _is_defined(markups_node: slicer.vtkMRMLMarkupsNode, index: int) -> bool:
-    return markups_node.GetNthControlPointPositionStatus(index) == slicer.vtkMRMLMarkupsNode.PositionDefined
+    status: int = markups_node.GetNthControlPointPositionStatus(index)
+    return bool(status == slicer.vtkMRMLMarkupsNode.PositionDefined)
 
 
 def _point(markups_node: slicer.vtkMRMLMarkupsNode, index: int) -> DefinedPoint:

@@ -54,7 +54,7 @@ def _find_folder(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, ct_node: slicer.
         if item and tagged.GetNodeReference(CT_ROLE) is ct_node:
             parent = hierarchy.GetItemParent(item)
             if hierarchy.HasItemAttribute(parent, FOLDER):
-                return parent
+                return int(parent)
     return 0
 
 
@@ -62,4 +62,4 @@ def _add_folder(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, ct_node: slicer.v
     parent = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(ct_node))
     folder = hierarchy.CreateFolderItem(parent, f"{ct_node.GetName()} CLIPLung")
     hierarchy.SetItemAttribute(folder, FOLDER, "results")
-    return folder
+    return int(folder)

@@ -102,9 +102,11 @@ def find_table(markups_node: slicer.vtkMRMLMarkupsNode) -> slicer.vtkMRMLTableNo
 def update_label(markups_node: slicer.vtkMRMLMarkupsNode, point: DefinedPoint) -> None:
     """Write a control point's label into its row, when there is one and it differs."""
     node = find_table(markups_node)
-    row = _row_of(node, point.id) if node else None
+    row = _row_of(node, point.id) if node is not None else None
     label = _plain_text(point.label)
-    if row is not None and node.GetTable().GetValueByName(row, "label").ToString() != label:
+    if node is None or row is None:
+        return
+    if node.GetTable().GetValueByName(row, "label").ToString() != label:
         node.GetTable().SetValueByName(row, "label", vtk.vtkVariant(label))
         node.GetTable().Modified()
 
@@ -120,8 +122,8 @@ def point_ids(node: slicer.vtkMRMLTableNode) -> list[str]:
 def remove_row(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> None:
     """Drop a control point's row; a table without rows goes away. Nothing happens when there is no such row."""
     node = find_table(markups_node)
-    row = _row_of(node, point_id) if node else None
-    if row is None:
+    row = _row_of(node, point_id) if node is not None else None
+    if node is None or row is None:
         return
     if node.GetNumberOfRows() == 1:
         remove_with_parts(node)

@@ -48,7 +48,8 @@ def world_ijk_to_ras(volume_node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
     Raises:
         InputError: a transform above the node is not linear.
     """
-    return parent_to_world(volume_node) @ _local_ijk_to_ras(volume_node)
+    ijk_to_ras: np.ndarray = parent_to_world(volume_node) @ _local_ijk_to_ras(volume_node)
+    return ijk_to_ras
 
 
 def parent_to_world(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
@@ -67,7 +68,7 @@ def parent_to_world(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
         )
     matrix = vtk.vtkMatrix4x4()
     transform.GetMatrixTransformToWorld(matrix)
-    to_world = slicer.util.arrayFromVTKMatrix(matrix)
+    to_world: np.ndarray = slicer.util.arrayFromVTKMatrix(matrix)
     if not np.isfinite(to_world).all() or abs(np.linalg.det(to_world)) < SMALLEST_DETERMINANT:
         raise InputError(
             f"'{node.GetName()}' lies under the transform '{transform.GetName()}', which flattens space: its matrix has no inverse. "
@@ -80,7 +81,7 @@ def _require_scalar_volume(node: slicer.vtkMRMLNode | None) -> str:
     """The node's name, when the node can hold a CT."""
     if node is None:
         raise InputError("No volume is selected. Load a chest CT and choose it.")
-    name = node.GetName() or node.GetID()
+    name: str = node.GetName() or node.GetID()
     kind = next((words for cls, words in REFUSED_CLASSES.items() if node.IsA(cls)), None)
     if kind is None and not node.IsA("vtkMRMLScalarVolumeNode"):
         kind = f"a {node.GetNodeTagName()} node"
@@ -94,7 +95,8 @@ def _require_scalar_volume(node: slicer.vtkMRMLNode | None) -> str:
 def _local_ijk_to_ras(volume_node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
     matrix = vtk.vtkMatrix4x4()
     volume_node.GetIJKToRASMatrix(matrix)
-    return slicer.util.arrayFromVTKMatrix(matrix)
+    ijk_to_ras: np.ndarray = slicer.util.arrayFromVTKMatrix(matrix)
+    return ijk_to_ras
 
 
 def _source(volume_node: slicer.vtkMRMLScalarVolumeNode) -> dict[str, str]:
@@ -102,8 +104,8 @@ def _source(volume_node: slicer.vtkMRMLScalarVolumeNode) -> dict[str, str]:
     source = {}
     scene = volume_node.GetScene()
     hierarchy = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode") if scene else None
-    item = hierarchy.GetItemByDataNode(volume_node) if hierarchy else 0
-    series_uid = hierarchy.GetItemUID(item, "DICOM") if item else ""
+    item = hierarchy.GetItemByDataNode(volume_node) if hierarchy is not None else 0
+    series_uid = hierarchy.GetItemUID(item, "DICOM") if hierarchy is not None and item else ""
     if series_uid:
         source["series_uid"] = series_uid
     transform = volume_node.GetParentTransformNode()

@@ -43,7 +43,8 @@ def _random_grid(spec: PatchSpec, may_narrow: bool, rng: np.random.Generator) ->
     source_mm = np.stack([x, y], -1) @ turn.T + shift_mm
     half_field_mm = rng.uniform(*NARROW_MM) / 2
     is_narrow = may_narrow and rng.random() < NARROW_PROBABILITY
-    return np.clip(source_mm, -half_field_mm, half_field_mm) if is_narrow else source_mm
+    grid: np.ndarray = np.clip(source_mm, -half_field_mm, half_field_mm) if is_narrow else source_mm
+    return grid
 
 
 def apply_grids(planes: Tensor, grids: Tensor) -> Tensor:

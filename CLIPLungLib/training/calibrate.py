@@ -64,4 +64,5 @@ def one_answer_per_nodule(answers: FoldAnswers, nodules: Sequence[LidcNodule], f
     readers = np.array([nodules[index].n_readers for index in answers.nodule])
     usable = (readers >= fewest_readers) & ~answers.refused
     has_volume = np.isin(answers.nodule, answers.nodule[answers.is_kind("volume") & usable])
-    return usable & (answers.is_kind("volume") | (answers.is_kind("slice") & ~has_volume))
+    chosen: np.ndarray = usable & (answers.is_kind("volume") | (answers.is_kind("slice") & ~has_volume))
+    return chosen

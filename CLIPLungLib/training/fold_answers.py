@@ -11,7 +11,7 @@ import numpy as np
 
 from CLIPLungLib.atomic_write import atomic_write
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.image.patch import extract_patch
+from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.inference.classifier import PATCHES_PER_BATCH, NoduleClassifier
 from CLIPLungLib.inference.readout import Reading
 from CLIPLungLib.lidc.nodule_images import PATCH_KINDS, NoduleImage, nodule_images
@@ -127,7 +127,7 @@ def _batched(images: Iterator[NoduleImage], size: int) -> Iterator[list[NoduleIm
 
 def _answered(classifier: NoduleClassifier, images: Iterable[NoduleImage]) -> list[tuple[NoduleImage, Reading | None]]:
     """A reading for every image; None where the click is refused."""
-    patches = []
+    patches: list[tuple[NoduleImage, Patch | None]] = []
     for image in images:
         try:
             patches.append((image, extract_patch(image.ct, image.point_ras, classifier.checkpoint.patch)))

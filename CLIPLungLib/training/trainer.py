@@ -17,7 +17,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -26,22 +25,21 @@ from CLIPLungLib.atomic_write import atomic_write
 from CLIPLungLib.device import autocast, choose_device
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import TrainingPatches, one_patch_per_nodule
+from CLIPLungLib.lidc.training_patches import TrainingPatches
 from CLIPLungLib.model.network import CLIPLungNetwork
 from CLIPLungLib.model.prompts import TextBank
 from CLIPLungLib.model.text_encoder import TextEncoder, build_text_encoder
-from CLIPLungLib.training.batches import Batch, TrainingSet, evaluation_batches
+from CLIPLungLib.training.batches import Batch, TrainingSet
 from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.log import log_epoch
 from CLIPLungLib.training.objective import CLIPLungObjective, Targets
 from CLIPLungLib.training.processes import mean_over_processes, process_count, process_rank, take_from_first
 from CLIPLungLib.training.run_state import load_state, remove_leftovers, save_state
+from CLIPLungLib.training.validation import validation_score
 
 logger = logging.getLogger(__name__)
 # The epoch is chosen among this last share of them: earlier the averaged weights still lag behind.
 CHOICE_SHARE = 0.3
-# Readers that a validation nodule needs, for the mean of one opinion is that opinion.
-VALIDATION_READERS = 2
 STATE_NAME, CONFIG_NAME = "state.safetensors", "config.json"
 
 
@@ -227,20 +225,7 @@ class Trainer:
         return {} if math.isnan(score) else {"validation_spearman": score}
 
     def _validation_score(self) -> float:
-        """Spearman of the malignancy score with the mean rating over validation patients; NaN where it means nothing."""
-        nodules, apart = self.data.nodules, self.data.validation_nodules
-        chosen = one_patch_per_nodule(self.training_patches, nodules, apart, VALIDATION_READERS)
-        network = self.average.module.eval()
-        scores: list[float] = []
-        ratings: list[float] = []
-        with torch.inference_mode():
-            for patches, batch in evaluation_batches(self.training_patches, nodules, chosen, self.config.patch):
-                output = network(batch.planes.to(self.device), batch.exists.to(self.device))
-                scores += output.malignancy_score.tolist()
-                ratings += [nodules[index].malignancy for index in self.training_patches.nodule[patches]]
-        if len(scores) < 3 or len(set(scores)) == 1 or len(set(ratings)) == 1:
-            return math.nan
-        return float(spearmanr(scores, ratings).statistic)
+        return validation_score(self.average.module, self.data, self.device)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Weight decay for matrices and kernels only: norms, biases, prompts' context and tau must not shrink to zero."""

@@ -6,8 +6,7 @@ from helpers.slicer_scene import NODULE_RAS, fake_result, require_rendering, syn
 
 from CLIPLungLib.demo.offscreen_views import SliceView, save_png
 from CLIPLungLib.demo.slicer_core_host import SLICE_VIEWS, StandaloneSlicer
-from CLIPLungLib.scene import result_store
-from CLIPLungLib.scene import slice_layers
+from CLIPLungLib.scene import result_store, slice_layers
 
 require_rendering()
 

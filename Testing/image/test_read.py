@@ -126,8 +126,8 @@ def test_a_time_axis_of_one_is_no_time_series(tmp_path):
 
 
 def test_a_dicom_file_without_extension_is_recognised(tmp_path):
-    write_series(tmp_path, ramp_hu(), names=[f"IM{k}" for k in range(6)])
-    assert (read_ct(tmp_path / "IM3").hu == ramp_hu()).all()
+    paths = write_series(tmp_path / "series", ramp_hu(), names=[f"IM{k}" for k in range(6)])
+    assert (read_ct(paths[3]).hu == ramp_hu()).all()
 
 
 def test_reading_is_not_imported_before_it_is_needed():

@@ -62,7 +62,7 @@ def test_a_fault_while_drawing_reaches_the_user_and_the_dialog_is_gone(applicati
     application.open_module()
     import CLIPLungGUI.sample_data as sample
 
-    monkeypatch.setattr(sample, "_drawChest", lambda: 1 / 0)
+    monkeypatch.setattr(sample, "drawChest", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         sample.addSyntheticChest()
     assert not [w for w in QApplication.topLevelWidgets() if isinstance(w, QProgressDialog) and w.isVisible()]

@@ -536,6 +536,25 @@ def test_slice_view_made_by_another_layout_is_placed_on_the_nodule_and_the_other
     assert all(middle(node) == [1.0, 2.0, 3.0] for node in old)
 
 
+def test_a_list_that_is_chosen_later_is_analyzed_and_so_is_one_that_waited_for_its_ct(widget):
+    from CLIPLungGUI.selftest import LARGE_RAS, SMALL_RAS, addTestCT
+
+    early = widget.logic.makePoints()
+    early.AddControlPointWorld(list(LARGE_RAS), "early")
+    widget._parameterNode.points = early
+    assert [row.state for row in widget._rows()] == ["new"]
+    addTestCT()
+    slicer.app.processEvents()
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    assert [row.state for row in widget._rows()] == ["done"]
+    other = widget.logic.makePoints()
+    other.AddControlPointWorld(list(SMALL_RAS), "other")
+    widget._parameterNode.points = other
+    slicer.app.processEvents()
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    assert [(row.label, row.state) for row in widget._rows()] == [("other", "done")]
+
+
 # Looks
 
 
@@ -564,7 +583,7 @@ def test_the_panel_is_as_high_as_its_texts_need_whatever_is_shown(widget, width)
     """In a place that asks for the minimum height only, as Slicer's module area does."""
     from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
 
-    parent, panel = widget.parent, widget.ui.CLIPLung if hasattr(widget.ui, "CLIPLung") else widget.fitted._panel
+    parent, panel = widget.parent, widget.ui.nodulesSection.parentWidget()
 
     def settle():
         for _ in range(5):

@@ -218,8 +218,7 @@ def test_unfinished_run_has_no_answer(tmp_path):
             ask()
 
 
-def test_state_of_version_0_1_is_continued(tmp_path):
-    """The names of the tensors in a state are a format: runs of earlier versions must go on."""
+def test_names_in_a_state_stay_so_that_runs_of_earlier_versions_go_on(tmp_path):
     trainer = tiny_training.train_in(tmp_path)
     names = set(load_file(tmp_path / loop.STATE_NAME))
     assert {name.split("/")[0] for name in names} == {

@@ -80,7 +80,7 @@ class SliceHeader:
     def normal_lps(self) -> np.ndarray:
         """(3,) unit vector across the slice."""
         normal = np.cross(*self.orientation_lps)
-        return normal / np.linalg.norm(normal)
+        return np.asarray(normal / np.linalg.norm(normal))
 
 
 def is_dicom(path: Path) -> bool:

@@ -9,14 +9,17 @@ import re
 import struct
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.dicom.codestream import is_believable
 from CLIPLungLib.image.dicom.frames import frame_count
 from CLIPLungLib.image.dicom.header import SliceHeader
+from CLIPLungLib.image.dicom.rle import decode_rle
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -24,12 +27,19 @@ if TYPE_CHECKING:
 # A CT slice has 512 to 2048 pixels along a side.
 MOST_PIXELS_PER_SLICE = 4096 * 4096
 RLE_LOSSLESS = "1.2.840.10008.1.2.5"
-# Two bytes make at most 128 by run lengths.
-RLE_RATIO_AT_MOST = 64
 PIXEL_TAGS = (
     "BitsAllocated", "BitsStored", "Columns", "HighBit", "NumberOfFrames", "PixelData", "PixelRepresentation", "Rows",
 )  # fmt: skip
-J2K_SIZE = b"\xff\x4f\xff\x51"
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """How pixels are stored: numbers of `stored` bits that end at bit `high` of `allocated`; other bits may hold overlays."""
+
+    allocated: int
+    stored: int
+    high: int
+    signed: bool
 
 
 def read_planes(headers: Iterable[SliceHeader]) -> Iterator[np.ndarray]:
@@ -72,59 +82,55 @@ def _pixel_dataset(header: SliceHeader) -> Dataset:
 def _stored_pixels(header: SliceHeader, dataset: Dataset) -> np.ndarray:
     """(J, I) numbers as stored, before slope and intercept."""
     try:
-        data = bytes(dataset.get("PixelData") or b"")
-        allocated, signed = int(dataset.BitsAllocated), int(dataset.get("PixelRepresentation") or 0) == 1
-        stored = int(dataset.get("BitsStored") or allocated)
-        high = int(dataset.get("HighBit") or stored - 1)
-        frames = frame_count(dataset)
+        numbers = _number_format(dataset)
+        data, frames = bytes(dataset.get("PixelData") or b""), frame_count(dataset)
         syntax = dataset.file_meta.get("TransferSyntaxUID")
         is_packed = bool(syntax and syntax.is_compressed and syntax.is_encapsulated)
+        order = "<" if not syntax or syntax.is_little_endian else ">"
     except InputError as error:
         raise _undecodable(header, str(error)) from error
     except Exception as error:  # Values are converted when they are first used.
         raise _undecodable(header, "the description of its pixels is damaged") from error
-    if allocated not in (8, 16, 32) or not 1 <= stored <= high + 1 <= allocated:
-        raise _undecodable(header, f"its pixels have {stored} of {allocated} bits up to bit {high}")
     if is_packed:
-        return _unpacked(header, data, str(syntax), allocated, stored, signed, frames)
-    plane_bytes = header.shape[0] * header.shape[1] * allocated // 8
+        return _unpacked(header, _packed_frame(header, data, frames), str(syntax), numbers)
+    plane_bytes = header.shape[0] * header.shape[1] * numbers.allocated // 8
     wanted = plane_bytes * frames
     if len(data) not in (wanted, wanted + wanted % 2):
         raise _undecodable(header, f"{len(data)} bytes of pixels are there where {wanted} are stated")
-    order = "<" if _is_little_endian(dataset) else ">"
     start = header.frame * plane_bytes
-    raw = np.frombuffer(data[start : start + plane_bytes], f"{order}u{allocated // 8}").reshape(header.shape)
-    return _without_other_bits(raw, stored, high, signed)
+    raw = np.frombuffer(data[start : start + plane_bytes], f"{order}u{numbers.allocated // 8}")
+    return _without_other_bits(raw.reshape(header.shape), numbers)
 
 
-def _without_other_bits(raw: np.ndarray, stored: int, high: int, signed: bool) -> np.ndarray:
-    """Numbers of `stored` bits that end at bit `high`; other bits may hold overlays."""
-    up = (raw.astype(np.uint64) << np.uint64(63 - high)).view(np.int64 if signed else np.uint64)
-    return (up >> up.dtype.type(64 - stored)).astype(np.int64)
+def _number_format(dataset: Dataset) -> NumberFormat:
+    allocated, signed = int(dataset.BitsAllocated), int(dataset.get("PixelRepresentation") or 0) == 1
+    stored = int(dataset.get("BitsStored") or allocated)
+    high = int(dataset.get("HighBit") or stored - 1)
+    if allocated not in (8, 16, 32) or not 1 <= stored <= high + 1 <= allocated:
+        raise InputError(f"its pixels have {stored} of {allocated} bits up to bit {high}")
+    return NumberFormat(allocated, stored, high, signed)
 
 
-def _is_little_endian(dataset: Dataset) -> bool:
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    return bool(syntax.is_little_endian) if syntax else True
+def _without_other_bits(raw: np.ndarray, numbers: NumberFormat) -> np.ndarray:
+    up = (raw.astype(np.uint64) << np.uint64(63 - numbers.high)).view(np.int64 if numbers.signed else np.uint64)
+    return np.asarray((up >> up.dtype.type(64 - numbers.stored)).astype(np.int64))
 
 
-def _unpacked(
-    header: SliceHeader, data: bytes, syntax: str, allocated: int, stored: int, signed: bool, frames: int
-) -> np.ndarray:
-    packed = _packed_frame(header, data, frames)
+def _unpacked(header: SliceHeader, packed: bytes, syntax: str, numbers: NumberFormat) -> np.ndarray:
     if syntax == RLE_LOSSLESS:
-        believable = header.shape[0] * header.shape[1] * allocated // 8 <= RLE_RATIO_AT_MOST * len(packed)
-    else:
-        believable = _stated_shape(packed) == header.shape
-    if not believable:
-        raise _undecodable(header, "its packed pixels are of another size than its header states")
+        try:
+            return _without_other_bits(decode_rle(packed, header.shape, numbers.allocated), numbers)
+        except ValueError as error:
+            raise _undecodable(header, str(error)) from error
+    if not is_believable(packed, syntax, header.shape, numbers.allocated):
+        raise _undecodable(header, "its packed pixels are of another size or kind than its header states")
     with tempfile.TemporaryDirectory(prefix="cliplung-") as folder:
         path = Path(folder) / "slice.dcm"
-        path.write_bytes(_single_frame_file(packed, syntax, header.shape, allocated, stored, signed))
+        path.write_bytes(_single_frame_file(packed, syntax, header.shape, numbers))
         pixels = _read_by_itk(path, header)
     if pixels.shape != (1, *header.shape):
         raise _undecodable(header, f"it decodes to {pixels.shape} pixels, not {header.shape}")
-    return pixels[0]
+    return np.asarray(pixels[0])
 
 
 def _packed_frame(header: SliceHeader, data: bytes, frames: int) -> bytes:
@@ -141,30 +147,7 @@ def _packed_frame(header: SliceHeader, data: bytes, frames: int) -> bytes:
     raise _undecodable(header, f"frame {header.frame} is missing")
 
 
-def _stated_shape(packed: bytes) -> tuple[int, int] | None:
-    """(rows, columns) by the packed data's own header: JPEG, JPEG-LS or JPEG 2000; None where there is none."""
-    at = packed.find(J2K_SIZE, 0, 4096)
-    if at >= 0 and len(packed) >= at + 24:
-        x1, y1, x0, y0 = struct.unpack_from(">4I", packed, at + 8)
-        return y1 - y0, x1 - x0
-    if packed[:2] != b"\xff\xd8":
-        return None
-    at = 2
-    while at + 9 <= len(packed) and packed[at] == 0xFF:
-        marker = packed[at + 1]
-        if marker == 0xFF:
-            at += 1
-        elif marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            rows, columns = struct.unpack_from(">2H", packed, at + 5)
-            return rows, columns
-        else:
-            at += 2 + int.from_bytes(packed[at + 2 : at + 4], "big")
-    return None
-
-
-def _single_frame_file(
-    packed: bytes, syntax: str, shape: tuple[int, int], allocated: int, stored: int, signed: bool
-) -> bytes:
+def _single_frame_file(packed: bytes, syntax: str, shape: tuple[int, int], numbers: NumberFormat) -> bytes:
     """A DICOM file of one packed frame and nothing that ITK would apply to it."""
 
     def element(group: int, number: int, vr: str, value: bytes | int) -> bytes:
@@ -178,9 +161,15 @@ def _single_frame_file(
     )
     body = element(8, 0x16, "UI", b"1.2.840.10008.5.1.4.1.1.7") + element(8, 0x18, "UI", b"1.2.3")
     body += element(0x28, 2, "US", 1) + element(0x28, 4, "CS", b"MONOCHROME2 ")
-    for number, value in ((0x10, shape[0]), (0x11, shape[1]), (0x100, allocated), (0x101, stored), (0x102, stored - 1)):
+    for number, value in (
+        (0x10, shape[0]),
+        (0x11, shape[1]),
+        (0x100, numbers.allocated),
+        (0x101, numbers.stored),
+        (0x102, numbers.stored - 1),
+    ):
         body += element(0x28, number, "US", value)
-    body += element(0x28, 0x103, "US", int(signed))
+    body += element(0x28, 0x103, "US", int(numbers.signed))
     packed += b"\0" * (len(packed) % 2)
     item, end = struct.pack("<HH", 0xFFFE, 0xE000), struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
     pixels = struct.pack("<HH2sHI", 0x7FE0, 0x10, b"OB", 0, 0xFFFFFFFF) + item + struct.pack("<I", 0)

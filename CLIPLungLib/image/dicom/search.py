@@ -38,17 +38,26 @@ def files_beside(file: Path) -> list[Path]:
 
 
 def series_files_around(file: Path, series_uid: str) -> tuple[list[Path], bool]:
-    """Files outside a file's folder, in its sub- and sibling folders, that hold its series' UID; and whether all were seen."""
-    own, parent = file.parent.resolve(), file.parent.resolve().parent
+    """Files in the folders below and beside a file's own that hold its series' UID; and whether all were seen."""
+    own = file.parent.resolve()
+    folders = {path.resolve() for place in {own, own.parent} for path in _children(place) if path.is_dir()} - {own}
     found: list[Path] = []
-    if parent == own:
-        return found, True
-    for count, path in enumerate(_walk(parent)):
-        if count >= MOST_FILES_AROUND:
-            return sorted(found), False
-        if path.parent != own and _holds(path, series_uid.encode("ascii", "ignore")):
-            found.append(path)
-    return sorted(found), True
+    seen = 0
+    for folder in sorted(folders):
+        for path in _children(folder):
+            seen += 1
+            if seen > MOST_FILES_AROUND:
+                return found, False
+            if is_regular(path) and _holds(path, series_uid.encode("ascii", "ignore")):
+                found.append(path)
+    return found, True
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []  # A neighbour's folder.
 
 
 def _walk(folder: Path) -> Iterator[Path]:

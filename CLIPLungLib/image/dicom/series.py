@@ -128,7 +128,7 @@ def _with_other_folders(path: Path, chosen: list[SliceHeader]) -> tuple[list[Sli
         return chosen, notes
     numbers = [header.instance_number for header in everything if header.frame == 0]
     are_different = None not in numbers and len(set(numbers)) == len(numbers)
-    folders = ", ".join(sorted({f"'{header.path.parent.name}'" for header in others}))
+    folders = _file_names(sorted({header.path.parent for header in others}))
     if are_different or is_even_stack(_usable_stack(everything)):
         return everything, [*notes, f"{more} of its slices lie in other folders ({folders})."]
     return chosen, [

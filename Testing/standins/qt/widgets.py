@@ -29,6 +29,8 @@ class ctkCollapsibleButton(QtWidgets.QGroupBox):
 
     def _collapse(self, value):
         self._collapsed = bool(value)
+        self._hide_contents()
+        # While the panel is being read from its file, the contents are not there yet.
         QtCore.QTimer.singleShot(0, self._hide_contents)
         self.contentsCollapsed.emit(self._collapsed)
 
