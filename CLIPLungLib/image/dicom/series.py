@@ -20,14 +20,23 @@ from CLIPLungLib.image.dicom.grouping import (
     without_copies,
 )
 from CLIPLungLib.image.dicom.header import SliceHeader, read_headers, scan_files
+from CLIPLungLib.image.dicom.notes import (
+    choice_notes,
+    copy_notes,
+    damage_notes,
+    file_names,
+    label,
+    left_out_notes,
+    listed_labels,
+    obstacles,
+    slice_notes,
+)
 from CLIPLungLib.image.dicom.pixels import read_planes
 from CLIPLungLib.image.dicom.search import MOST_FILES_AROUND, files_below, files_beside, series_files_around
 from CLIPLungLib.image.hounsfield import PADDING_READ_AS_HU
 from CLIPLungLib.image.regular_file import require_believable_size
 
 INT16, INT16_BYTES = np.iinfo(np.int16), 2
-NAMED_FILES_AT_MOST = 5
-NAMED_SERIES_AT_MOST = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +89,10 @@ def read_series(path: Path, series_uid: str | None = None) -> DicomSeries:
         notes = [
             f"{uids} SeriesInstanceUIDs were ignored: by their positions the {len(torn)} slices form one even stack."
         ]
-        return _read_chosen(torn, [*notes, *_damage_notes(damaged)])
-    notes = [*_choice_notes(chosen, by_uid, series_uid), *_damage_notes(damaged)]
+        if not path.is_dir():
+            notes.append(f"Slices in other folders than that of '{path.name}' were not looked for.")
+        return _read_chosen(torn, [*notes, *damage_notes(damaged)])
+    notes = [*choice_notes(chosen, by_uid, series_uid), *damage_notes(damaged)]
     if not path.is_dir():
         chosen, more_notes = _with_other_folders(path, chosen)
         notes += more_notes
@@ -128,7 +139,7 @@ def _with_other_folders(path: Path, chosen: list[SliceHeader]) -> tuple[list[Sli
         return chosen, notes
     numbers = [header.instance_number for header in everything if header.frame == 0]
     are_different = None not in numbers and len(set(numbers)) == len(numbers)
-    folders = _file_names(sorted({header.path.parent for header in others}))
+    folders = file_names(sorted({header.path.parent for header in others}))
     if are_different or is_even_stack(_usable_stack(everything)):
         return everything, [*notes, f"{more} of its slices lie in other folders ({folders})."]
     return chosen, [
@@ -140,14 +151,14 @@ def _with_other_folders(path: Path, chosen: list[SliceHeader]) -> tuple[list[Sli
 def _read_chosen(chosen: list[SliceHeader], notes: list[str]) -> DicomSeries:
     chosen, copies = without_copies(chosen)
     stack = _stack(chosen)
-    notes = [*notes, *_copy_notes(copies), *_left_out_notes(chosen, stack)]
+    notes = [*notes, *copy_notes(copies), *left_out_notes(chosen, stack)]
     try:
         notes += require_whole(stack, [header for header in chosen if not header.obstacle])
         placed = place_slices(stack)
     except InputError as error:
-        raise InputError(" ".join([f"{_label(chosen)} cannot be used.", str(error), *notes])) from error
+        raise InputError(" ".join([f"{label(chosen)} cannot be used.", str(error), *notes])) from error
     first = placed.slices[0]
-    notes += [*placed.notes, *_slice_notes(placed.slices)]
+    notes += [*placed.notes, *slice_notes(placed.slices)]
     source = {
         "format": "DICOM",
         "series_uid": _one_or_none(header.series_uid for header in placed.slices),
@@ -162,7 +173,7 @@ def _read_chosen(chosen: list[SliceHeader], notes: list[str]) -> DicomSeries:
 
 
 def _nothing_found(path: Path, damaged: list[Path]) -> str:
-    found = f"only damaged DICOM files ({_file_names(damaged)})" if damaged else "no DICOM files"
+    found = f"only damaged DICOM files ({file_names(damaged)})" if damaged else "no DICOM files"
     return f"The folder '{path.name or path}' holds {found}. Give the folder of a CT series, or name the file of a NRRD, NIfTI or MetaImage."
 
 
@@ -172,9 +183,7 @@ def _choose(by_uid: dict[str, list[SliceHeader]], series_uid: str | None) -> str
         uid = _match(by_uid, series_uid.strip())
         modality = by_uid[uid][0].modality or "unknown"
         if modality != "CT":
-            raise InputError(
-                f"{_label(by_uid[uid])} has modality {modality}; only CT can be read. {_ct_series(by_uid)}"
-            )
+            raise InputError(f"{label(by_uid[uid])} has modality {modality}; only CT can be read. {_ct_series(by_uid)}")
         return uid
     ct_uids = [uid for uid, headers in by_uid.items() if headers[0].modality == "CT"]
     if not ct_uids:
@@ -203,12 +212,12 @@ def _stack(chosen: list[SliceHeader]) -> list[SliceHeader]:
     stack = _usable_stack(chosen)
     if not stack:
         raise InputError(
-            f"{_label(chosen)} has no slice that can be used: {_obstacles(chosen)}. Choose the axial CT series of the chest."
+            f"{label(chosen)} has no slice that can be used: {obstacles(chosen)}. Choose the axial CT series of the chest."
         )
     with_rescale = sum(header.has_rescale for header in stack)
     if 0 < with_rescale < len(stack):
         raise InputError(
-            f"{_label(chosen)} has rescale slope and intercept in {with_rescale} of {len(stack)} slices only, "
+            f"{label(chosen)} has rescale slope and intercept in {with_rescale} of {len(stack)} slices only, "
             "so the HU of the others are unknown. Export the series again."
         )
     return stack
@@ -234,73 +243,12 @@ def _fits_int16(pixels: np.ndarray) -> bool:
     return bool(pixels.dtype.kind in "iu" and pixels.min() >= INT16.min and pixels.max() <= INT16.max)
 
 
-def _choice_notes(chosen: list[SliceHeader], by_uid: dict[str, list[SliceHeader]], series_uid: str | None) -> list[str]:
-    others = [headers for headers in by_uid.values() if headers is not chosen]
-    why = "as asked for" if series_uid is not None else "the CT series with most slices"
-    if not others:
-        return []
-    return [f"{_label(chosen)} was chosen, {why}. Others found: {_listed_labels(others)}."]
-
-
 def _ct_series(by_uid: dict[str, list[SliceHeader]]) -> str:
     found = [headers for headers in by_uid.values() if headers[0].modality == "CT"]
-    return f"CT found: {_listed_labels(found)}." if found else "No CT series was found."
-
-
-def _listed_labels(series: list[list[SliceHeader]]) -> str:
-    more = f"; and {len(series) - NAMED_SERIES_AT_MOST} more" if len(series) > NAMED_SERIES_AT_MOST else ""
-    return "; ".join(_label(headers) for headers in series[:NAMED_SERIES_AT_MOST]) + more
-
-
-def _label(headers: list[SliceHeader]) -> str:
-    first = headers[0]
-    title = f"'{first.description}', " if first.description else ""
-    return f"Series {first.series_uid} ({title}{first.modality or 'unknown modality'}, {len(headers)} slices)"
-
-
-def _left_out_notes(chosen: list[SliceHeader], stack: list[SliceHeader]) -> list[str]:
-    usable = sum(not header.obstacle for header in chosen)
-    parts = [_obstacles(chosen)] if usable < len(chosen) else []
-    if len(stack) < usable:
-        parts.append(f"{usable - len(stack)} of other orientation or size")
-    return [f"Left out of it: {', '.join(parts)}."] if parts else []
-
-
-def _obstacles(headers: list[SliceHeader]) -> str:
-    counts = Counter(header.obstacle for header in headers if header.obstacle)
-    return ", ".join(f"{n} {obstacle}" for obstacle, n in counts.items())
-
-
-def _damage_notes(damaged: list[Path]) -> list[str]:
-    return [f"Damaged DICOM files passed over: {_file_names(damaged)}."] if damaged else []
-
-
-def _copy_notes(copies: int) -> list[str]:
-    return [f"{copies} byte-identical copies of its files were ignored."] if copies else []
-
-
-def _slice_notes(ordered: list[SliceHeader]) -> list[str]:
-    notes = []
-    if len(ordered) == 1:
-        notes.append(f"One slice only; it is taken as {ordered[0].thickness_mm or 1.0:g} mm thick.")
-    if not all(header.has_rescale for header in ordered):
-        notes.append("Rescale tags are missing: slope 1 and intercept 0 were taken where not stated.")
-    if any(header.is_inverted for header in ordered):
-        notes.append("Its display is inverted (MONOCHROME1); HU are the stored values all the same.")
-    numbers = [header.instance_number for header in ordered if header.instance_number is not None]
-    if len(numbers) == len(ordered) > 1 and ordered[-1].frame == 0 and min(numbers) > 1:
-        notes.append(
-            f"Its instance numbers run from {min(numbers)} to {max(numbers)}: slices before them may be missing."
-        )
-    return notes
+    return f"CT found: {listed_labels(found)}." if found else "No CT series was found."
 
 
 def _one_or_none(uids: Iterable[str]) -> str:
     """The UID all slices share; empty where they have several."""
     found = set(uids)
     return found.pop() if len(found) == 1 else ""
-
-
-def _file_names(paths: list[Path]) -> str:
-    more = f" and {len(paths) - NAMED_FILES_AT_MOST} more" if len(paths) > NAMED_FILES_AT_MOST else ""
-    return ", ".join(f"'{path.name}'" for path in paths[:NAMED_FILES_AT_MOST]) + more
