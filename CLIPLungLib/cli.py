@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Refusals are one line on standard error, never a traceback."""
-    options = _parser().parse_args(_with_joined_points(list(sys.argv[1:] if arguments is None else arguments)))
+    options = _parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.INFO if options.verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s"
     )
@@ -47,8 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_REFUSED
 
 
+class _Parser(argparse.ArgumentParser):
+    """Takes the numbers of a point in any notation; argparse alone takes -5.6e+01 and -56. for options."""
+
+    def parse_known_args(  # type: ignore[override] # one signature for argparse's overloads
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse's own."""
+        return super().parse_known_args(_with_joined_points(list(sys.argv[1:] if args is None else args)), namespace)
+
+
 def _with_joined_points(arguments: list[str]) -> list[str]:
-    """The arguments with the numbers behind --point joined to it: argparse takes -5.6e+01 and -56. for options."""
+    """The arguments with the numbers behind --point joined to it."""
     joined, place = [], 0
     while place < len(arguments):
         if arguments[place] == "--point":
@@ -220,9 +230,10 @@ def _model_card(options: argparse.Namespace) -> int:
 
 
 def _written(file: Path, values: dict[str, Any]) -> int:
-    from CLIPLungLib.atomic_write import atomic_write
+    from CLIPLungLib.atomic_write import remove_leftovers, writing
 
-    with atomic_write(file) as temporary:
+    remove_leftovers(file)
+    with writing(file) as temporary:
         temporary.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     print(f"written: {file}")
     return EXIT_OK
@@ -250,12 +261,10 @@ def _progress(unit: str) -> Callable[[int, int, str], None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="cliplung", description=f"How suspicious a lung nodule looks on CT, and why. {DISCLAIMER}"
-    )
+    parser = _Parser(prog="cliplung", description=f"How suspicious a lung nodule looks on CT, and why. {DISCLAIMER}")
     parser.add_argument("--version", action="version", version=f"cliplung {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="say more about what is going on")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser)
     _add_inference_commands(commands)
     _add_training_commands(commands)
     _add_evaluation_commands(commands)

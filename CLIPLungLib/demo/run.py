@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.read import read_ct
@@ -118,7 +119,7 @@ def _write_files(folder: Path, ct: CTVolume, point: DemoPoint, result: NoduleRes
 def _write_cohort(output: Path, ct: CTVolume, points: Sequence[DemoPoint]) -> None:
     """The same points as a table, to try `cliplung batch` on."""
     write_ct(ct, output / CHEST_NAME)
-    with (output / COHORT_NAME).open("w", newline="", encoding="utf-8") as stream:
+    with writing(output / COHORT_NAME) as file, file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(COHORT_COLUMNS)
         writer.writerows([point.label, CHEST_NAME, *(f"{value:.2f}" for value in point.point_ras)] for point in points)

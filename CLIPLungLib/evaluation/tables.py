@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from CLIPLungLib.atomic_write import atomic_write
+from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.comparison import (
     ALL_NODULES,
@@ -123,7 +123,7 @@ def write_readme_table(readme: Path, results: Mapping[str, Any]) -> None:
     if text.count(FIGURES_BEGIN) != 1 or text.count(FIGURES_END) != 1:
         raise InputError(f"{readme} needs the lines {FIGURES_BEGIN} and {FIGURES_END}, once each, around its figures.")
     before, after = text.split(FIGURES_BEGIN)[0], text.split(FIGURES_END)[1]
-    with atomic_write(readme) as temporary:
+    with writing(readme) as temporary:
         temporary.write_text(
             f"{before}{FIGURES_BEGIN}\n{readme_table(results)}\n{FIGURES_END}{after}", encoding="utf-8"
         )

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from CLIPLungLib.atomic_write import atomic_write
+from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.calibration.calibrations import Calibrations
 from CLIPLungLib.calibration.out_of_distribution import FeatureSpace
 from CLIPLungLib.errors import CheckpointError
@@ -70,9 +70,13 @@ class Checkpoint:
 
 
 def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
-    """Write the file atomically: a reader never sees half of it."""
+    """Write the file atomically: a reader never sees half of it.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {f"network.{key}": value.contiguous() for key, value in checkpoint.network.state_dict().items()}
     tensors |= {"text.classes": checkpoint.class_text.contiguous(), "text.levels": checkpoint.level_text.contiguous()}
@@ -90,8 +94,9 @@ def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
         "calibrations": checkpoint.calibrations.to_dict() if checkpoint.calibrations else None,
         "provenance": checkpoint.provenance,
     }
-    with atomic_write(file) as temporary:
-        save_file(tensors, temporary, {HEADER: json.dumps(header)})
+    with writing(file) as temporary:
+        # Not `save_file`: it has temporary files of its own, which a kill would leave behind.
+        temporary.write_bytes(save(tensors, {HEADER: json.dumps(header)}))
 
 
 def load_checkpoint(file: Path | None = None) -> Checkpoint:

@@ -5,52 +5,17 @@ from __future__ import annotations
 import errno
 import gzip
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from CLIPLungLib.atomic_write import atomic_write
+from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.inference.result import NoduleResult
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 ROUNDING_TOLERANCE = 1e-5
-
-
-REMEDIES = {
-    errno.ENOSPC: "Free some space on the disk, or choose another folder.",
-    errno.EDQUOT: "Free some of your space on the disk, or choose another folder.",
-    errno.EROFS: "Choose a folder on a disk that can be written.",
-    errno.EACCES: "Choose a folder you may write to.",
-    errno.EPERM: "Choose a folder you may write to.",
-    errno.EEXIST: "A file has the name of the folder: choose another folder.",
-    errno.ENOTDIR: "A part of the path is a file: choose another folder.",
-    errno.EISDIR: "A folder has the name of the file: choose another name.",
-    errno.ENAMETOOLONG: "Choose a shorter name.",
-}
-
-
-def cannot_write(path: Path, error: OSError) -> InputError:
-    """What to tell a user when writing failed: the file, the reason and the remedy."""
-    remedy = REMEDIES.get(error.errno or 0, "Check the disk, or choose another folder.")
-    return InputError(f"'{path}' cannot be written ({error.strerror or error}). {remedy}")
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """A temporary path that becomes `path` at the end (see `atomic_write`); nothing half-written stays.
-
-    Raises:
-        InputError: it cannot be written, with the reason.
-    """
-    try:
-        with atomic_write(path) as temporary:
-            yield temporary
-    except OSError as error:
-        raise cannot_write(path, error) from error
 
 
 def require_finite(result: NoduleResult) -> None:

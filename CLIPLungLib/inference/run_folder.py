@@ -19,10 +19,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from CLIPLungLib.atomic_write import cannot_write, remove_leftovers, writing
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.cohort_table import CohortRow, is_usable_id
 from CLIPLungLib.inference.result import CSV_COLUMNS
-from CLIPLungLib.inference.result_files import cannot_write, writing
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, CLASSES
 
 RESULTS_NAME, RUN_NAME, LOCK_NAME, HEATMAP_FOLDER = "results.csv", "run.json", "run.lock", "heatmaps"
@@ -34,7 +34,6 @@ NUMBERS = (
     "diameter_mm",
     *(f"{name}_{kind}" for name in ATTRIBUTE_NAMES for kind in ("similarity", "level")),
 )
-TEMPORARY = ".cliplung-*"
 
 Asked = dict[str, Any]
 
@@ -231,8 +230,9 @@ def _line(cells: Sequence[str]) -> str:
 
 def _remove_heatmaps(folder: Path, row_ids: Sequence[str]) -> None:
     """Heat maps of answers that are not kept, and halves that a kill left behind."""
+    for place in (folder / HEATMAP_FOLDER, folder / RESULTS_NAME, folder / RUN_NAME):
+        remove_leftovers(place)
     files = [heatmap_file(folder, row_id) for row_id in row_ids if is_usable_id(row_id)]
-    files += [*(folder / HEATMAP_FOLDER).glob(TEMPORARY), *folder.glob(f"{TEMPORARY}.csv")]
     for file in files:
         try:
             file.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from CLIPLungLib.atomic_write import atomic_write
+from CLIPLungLib.atomic_write import remove_leftovers, writing
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import PatchSpec
@@ -60,7 +60,8 @@ class TrainingPatches:
 
     def save(self, file: Path) -> None:
         """Write as an uncompressed .npz without pickled objects, at once: a reader never sees half of it."""
-        with atomic_write(file) as temporary, temporary.open("wb") as stream:
+        remove_leftovers(file)
+        with writing(file) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **vars(self))
 
     @classmethod

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from CLIPLungLib.atomic_write import atomic_write
+from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation import metrics
 from CLIPLungLib.inference.statements import require_calibrations
@@ -122,7 +122,7 @@ def write_card(
     if robustness:
         parts.append(_robustness(output, robustness))
     parts += [_gallery(output, cases), prose.LIMITS, _reproduce(commands)]
-    with atomic_write(file) as temporary:
+    with writing(file) as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return file
 

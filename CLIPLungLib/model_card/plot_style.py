@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from CLIPLungLib.atomic_write import atomic_write
+from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.version import __version__
 
 PAPER, INK, SOFT, GRID = "#ffffff", "#1b2430", "#5b6675", "#e3e7ec"
@@ -50,7 +50,7 @@ def legend(axes: Axes, place: Place, **how: Any) -> None:
 
 def save_figure(figure: Figure, file: Path) -> None:
     """Write a PNG at once; the same figure gives the same bytes."""
-    with atomic_write(file) as temporary:
+    with writing(file) as temporary:
         figure.savefig(temporary, metadata={"Software": f"CLIPLung {__version__}"})
 
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import InputError, MissingPackageError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.inference.result import DISCLAIMER, NoduleResult
-from CLIPLungLib.inference.result_files import require_finite, writing
+from CLIPLungLib.inference.result_files import require_finite
 from CLIPLungLib.report import dicom_codes
 from CLIPLungLib.report.dicom_source import corners_ras, read_series
 from CLIPLungLib.version import __version__
@@ -50,10 +51,10 @@ def write_structured_report(
         nodules: one at least; their points lie in the series' frame of reference.
         files: every DICOM file of the series.
         path: to write.
-        ct: what was analyzed; when given, it must still lie where the files put it.
+        ct: what was analyzed; when given, it must be of their series and still lie where they put it.
 
     Raises:
-        InputError: nothing to report, files that are not one CT series, a CT that lies elsewhere, or a file that cannot be written.
+        InputError: nothing to report, files that are not one CT series, a CT of another series or that lies elsewhere, or a file that cannot be written.
         MissingPackageError: highdicom is missing.
     """
     _require_highdicom()
@@ -63,6 +64,7 @@ def write_structured_report(
         require_finite(nodule.result)
     images = read_series(files)
     if ct is not None:
+        _require_same_series(ct, images)
         _require_in_place(ct, images)
     try:
         document = _document(nodules, images)
@@ -133,6 +135,21 @@ def _image_entries(report: hd.sr.MeasurementReport) -> list[pydicom.Dataset]:
     libraries = [item for item in report[0].ContentSequence if item.name == codes.DCM.ImageLibrary]
     groups = [group for library in libraries for group in library.ContentSequence]
     return [entry for group in groups for entry in group.ContentSequence if "ReferencedSOPSequence" in entry]
+
+
+def _require_same_series(ct: CTVolume, images: Sequence[pydicom.Dataset]) -> None:
+    """A report refers to the series that was analyzed; a CT that does not come from DICOM names none."""
+    uid = ct.source.get("series_uid")
+    if uid == "":
+        raise InputError(
+            f"'{ct.name}' was put together from files with different SeriesInstanceUIDs, so a structured report has no one series to "
+            "refer to. Anonymize the original again with one UID a series, and analyze the nodules there."
+        )
+    if uid is not None and uid != images[0].SeriesInstanceUID:
+        raise InputError(
+            f"'{ct.name}' is series {uid}, the files are series {images[0].SeriesInstanceUID}. Give the files of the series that was "
+            "analyzed."
+        )
 
 
 def _require_in_place(ct: CTVolume, images: Sequence[pydicom.Dataset]) -> None:

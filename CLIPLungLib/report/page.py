@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import MissingPackageError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import require_point
 from CLIPLungLib.inference.result import DISCLAIMER, HEAT_THRESHOLD, NoduleResult
-from CLIPLungLib.inference.result_files import checked_heatmap, require_finite, writing
+from CLIPLungLib.inference.result_files import checked_heatmap, require_finite
 from CLIPLungLib.report import palette
 from CLIPLungLib.report.findings import draw_attributes, draw_verdict
 from CLIPLungLib.report.slice_pictures import (

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from CLIPLungLib.atomic_write import remove_leftovers
 from CLIPLungLib.calibration.calibrations import Calibrations
 from CLIPLungLib.calibration.out_of_distribution import fit_feature_space
 from CLIPLungLib.errors import InputError
@@ -27,7 +28,7 @@ from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.fold_answers import ANSWERS_NAME, FoldAnswers, answer_fold, join_answers
 from CLIPLungLib.training.learned_features import learned_features
 from CLIPLungLib.training.processes import process_rank, wait_for_all
-from CLIPLungLib.training.trainer import Trainer
+from CLIPLungLib.training.trainer import Trainer, require_same_settings
 
 CHECKPOINT_NAME = "cliplung.safetensors"
 Progress = Callable[[int, int, str], None]
@@ -64,16 +65,18 @@ def cross_validate(
         The answers of all folds.
 
     Raises:
-        InputError: fewer than two folds.
+        InputError: fewer than two folds, a folder of a run with other settings, or one that cannot be written.
     """
     if len(config.train_folds) < 2:
         raise InputError(
             f"Cross-validation needs two folds at least, to answer for each with the others; got {list(config.train_folds)}."
         )
-    for place, fold in enumerate(config.train_folds):
+    settings = [_without(config, fold) for fold in config.train_folds]
+    for fold, own in zip(config.train_folds, settings, strict=True):
+        _take_up(fold_folder(output, fold), own)
+    for place, (fold, own) in enumerate(zip(config.train_folds, settings, strict=True)):
         file = fold_folder(output, fold) / CHECKPOINT_NAME
         if not file.is_file():
-            own = replace(config, train_folds=tuple(other for other in config.train_folds if other != fold))
             trainer = Trainer(own, patches, nodules, file.parent, device, text_encoder)
             trainer.run(
                 _shifted(progress, place * config.epochs, len(config.train_folds) * config.epochs, f"fold {fold}")
@@ -85,6 +88,18 @@ def cross_validate(
         _answer_and_calibrate(config.train_folds, nodules, lidc_folder, output, device)
     wait_for_all()
     return read_answers(output, config.train_folds)
+
+
+def _without(config: TrainConfig, fold: int) -> TrainConfig:
+    """The settings under which a fold is left out."""
+    return replace(config, train_folds=tuple(other for other in config.train_folds if other != fold))
+
+
+def _take_up(folder: Path, config: TrainConfig) -> None:
+    """Whether what an earlier run left in a fold's folder may stay; its halves of files go."""
+    require_same_settings(folder, config)
+    if process_rank() == 0 and folder.is_dir():
+        remove_leftovers(folder)
 
 
 def _answer_and_calibrate(

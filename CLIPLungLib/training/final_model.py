@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from CLIPLungLib.atomic_write import remove_leftovers
 from CLIPLungLib.inference.checkpoint import save_checkpoint
 from CLIPLungLib.lidc.nodule_table import read_nodules
 from CLIPLungLib.lidc.training_patches import TrainingPatches
@@ -36,7 +37,7 @@ def train_final_model(
         The checkpoint's path.
 
     Raises:
-        InputError: fewer than two folds, or data that cannot be read.
+        InputError: fewer than two folds, data that cannot be read, or a folder of a run with other settings.
     """
     patches, nodules = TrainingPatches.load(patches_file), read_nodules(lidc_folder)
     answers = cross_validate(config, patches, nodules, lidc_folder, output, device, progress=progress)
@@ -45,5 +46,6 @@ def train_final_model(
     file = output / CHECKPOINT_NAME
     if process_rank() == 0:
         calibrations = fit_calibrations(answers, nodules, draws_outline=config.losses.outline > 0)
+        remove_leftovers(file)
         save_checkpoint(file, as_checkpoint(final, calibrations))
     return file

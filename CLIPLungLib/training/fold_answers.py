@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from CLIPLungLib.atomic_write import atomic_write
+from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.inference.classifier import PATCHES_PER_BATCH, NoduleClassifier
@@ -52,7 +52,7 @@ class FoldAnswers:
 
     def save(self, file: Path) -> None:
         """Write as .npz without pickled objects, atomically."""
-        with atomic_write(file) as temporary, temporary.open("wb") as stream:
+        with writing(file) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, **vars(self))
 
     @classmethod

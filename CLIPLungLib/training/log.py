@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from CLIPLungLib.atomic_write import atomic_write
+from CLIPLungLib.atomic_write import writing
 
 LOG_NAME, TENSORBOARD_NAME = "log.csv", "tensorboard"
 
@@ -22,7 +22,7 @@ def write_row(file: Path, epoch: int, values: dict[str, float]) -> None:
     row: dict[str, float] = {"epoch": epoch, **{name: round(value, 5) for name, value in values.items()}}
     # Some figures exist in later epochs only.
     columns = list(dict.fromkeys([*(name for known in earlier for name in known), *row]))
-    with atomic_write(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    with writing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer: csv.DictWriter[str] = csv.DictWriter(stream, columns, restval="")
         writer.writeheader()
         writer.writerows([*earlier, row])

@@ -8,23 +8,28 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from CLIPLungLib.atomic_write import atomic_write
+from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import CheckpointError
 
 
 def save_state(
     file: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, facts: dict[str, Any]
 ) -> None:
-    """Write modules, optimizer moments and plain facts; a reader sees the old file or the new one, never half of one."""
+    """Write modules, optimizer moments and plain facts; a reader sees the old file or the new one, never half of one.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     tensors = {f"{name}/{key}": value for name, module in modules.items() for key, value in _own_state(module).items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in moments.items()}
     stored = {key: value.detach().clone().contiguous() for key, value in tensors.items()}
-    with atomic_write(file) as temporary:
-        save_file(stored, temporary, {"facts": json.dumps(facts)})
+    with writing(file) as temporary:
+        # Not `save_file`: it has temporary files of its own, which a kill would leave behind.
+        temporary.write_bytes(save(stored, {"facts": json.dumps(facts)}))
 
 
 def load_state(file: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -48,13 +53,6 @@ def load_state(file: Path, modules: dict[str, nn.Module], optimizer: torch.optim
     state["state"] = _moments(tensors)
     optimizer.load_state_dict(state)
     return facts
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what `atomic_write` began to write when a run was killed; makes the folder when it is missing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in folder.glob(".cliplung-*"):
-        file.unlink()
 
 
 def _own_state(module: nn.Module) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from CLIPLungLib.atomic_write import atomic_write
+from CLIPLungLib.atomic_write import remove_leftovers, writing
 from CLIPLungLib.device import autocast, choose_device
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.lidc.nodule_table import LidcNodule
@@ -34,13 +34,26 @@ from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.log import log_epoch
 from CLIPLungLib.training.objective import CLIPLungObjective, Targets
 from CLIPLungLib.training.processes import mean_over_processes, process_count, process_rank, take_from_first
-from CLIPLungLib.training.run_state import load_state, remove_leftovers, save_state
+from CLIPLungLib.training.run_state import load_state, save_state
 from CLIPLungLib.training.validation import validation_score
 
 logger = logging.getLogger(__name__)
 # The epoch is chosen among this last share of them: earlier the averaged weights still lag behind.
 CHOICE_SHARE = 0.3
 STATE_NAME, CONFIG_NAME = "state.safetensors", "config.json"
+
+
+def require_same_settings(folder: Path, config: TrainConfig) -> None:
+    """A run continues under its own settings only: the learning rate of a step, for one, follows from all epochs.
+
+    Raises:
+        InputError: the folder holds a run with other settings.
+    """
+    file = folder / CONFIG_NAME
+    if file.is_file() and TrainConfig.read(file) != config:
+        raise InputError(
+            f"{folder} holds a run with other settings (see its {CONFIG_NAME}). Choose another output folder, or remove that one."
+        )
 
 
 class TermsOfBatch(nn.Module):
@@ -263,24 +276,16 @@ class Trainer:
         state = self.folder / STATE_NAME
         if not state.is_file():
             return
-        self._require_same_settings()
+        require_same_settings(self.folder, self.config)
         facts = load_state(state, self._modules(), self.optimizer)
         self.epochs_done, self.best_score = facts["epochs_done"], facts["best_score"]
-
-    def _require_same_settings(self) -> None:
-        """A state continues under its own settings only: the learning rate of a step, for one, follows from all epochs."""
-        file = self.folder / CONFIG_NAME
-        if file.is_file() and TrainConfig.read(file) != self.config:
-            raise InputError(
-                f"{self.folder} holds a run with other settings (see its {CONFIG_NAME}). Choose another output folder, or remove that one."
-            )
 
     def _prepare_folder(self) -> None:
         if self.epochs_done:
             logger.info("continuing after epoch %d of %d", self.epochs_done, self.config.epochs)
         if process_rank() == 0:
             remove_leftovers(self.folder)
-            with atomic_write(self.folder / CONFIG_NAME) as temporary:
+            with writing(self.folder / CONFIG_NAME) as temporary:
                 temporary.write_text(json.dumps(self.config.to_dict(), indent=2), encoding="utf-8")
 
     def _write(self, epoch: int, values: dict[str, float]) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from helpers.cohort import cohort, rows
 
+from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.cohort import run_batch
-from CLIPLungLib.inference.result_files import write_ct, write_heatmap, write_json, writing
+from CLIPLungLib.inference.result_files import write_ct, write_heatmap, write_json
 from CLIPLungLib.report.page import save_report
 
 

@@ -49,12 +49,17 @@ def train(folder: Path, deadly_moment: str = "", at_call: int = 3) -> None:
     def nothing(*arguments):
         return None
 
+    def killed_before(replace):
+        return lambda self, target: (deadly(nothing, replace) if target.name == loop.STATE_NAME else replace)(
+            self, target
+        )
+
     if deadly_moment == "before the log":
         loop.log_epoch = deadly(nothing, loop.log_epoch)
     elif deadly_moment == "between log and state":
         loop.save_state = deadly(nothing, loop.save_state)
     elif deadly_moment == "with the state half replaced":
-        state.save_file = deadly(state.save_file, nothing)
+        Path.replace = killed_before(Path.replace)
     elif deadly_moment == "behind the state":
         loop.save_state = deadly(loop.save_state, nothing)
     tiny_training.train_in(folder, LONGER)
