@@ -7,7 +7,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY := $(VENV)/ready
 OUTPUT ?= demo-output
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint fuzz clean
 
 demo: $(READY)
 	$(BIN)/cliplung demo --output "$(OUTPUT)" $(if $(CT),--ct "$(CT)") $(if $(POINT),--point $(POINT))
@@ -18,6 +18,10 @@ test: $(READY)
 	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+fuzz: $(READY)
+	$(BIN)/python Testing/fuzz/run_fuzz.py --inputs 200000 --seed 1
+	$(BIN)/python -m pytest Testing/properties --hypothesis-profile=deep
 
 lint: $(READY)
 	$(BIN)/ruff check --fix .

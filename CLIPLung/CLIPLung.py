@@ -2,7 +2,6 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,9 @@ from slicer.util import VTKObservationMixin
 if importlib.util.find_spec("CLIPLungLib") is None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from CLIPLungGUI.commands import Commands
 from CLIPLungGUI.logic import CLIPLungLogic
-from CLIPLungGUI.nodule_rows import FAILED, MOVED, NEW, NoduleRow, missingAnswerText
+from CLIPLungGUI.nodule_rows import FAILED, MOVED, NEW, NoduleRow
 from CLIPLungGUI.parameters import CLIPLungParameterNode
 
 SHUTDOWN_S = 15.0
@@ -56,19 +56,19 @@ def _registerSampleData() -> None:
     registerSampleData()
 
 
-class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The panel. It shows what the scene holds, and asks for answers that are missing."""
+
+    logic: CLIPLungLogic
 
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
-        self.logic: CLIPLungLogic | None = None
         self._parameterNode: CLIPLungParameterNode | None = None
         self._guiTag: Any = None
         self._points: slicer.vtkMRMLMarkupsFiducialNode | None = None
         self._chosen: list[str] = []
         self._labels: dict[str, str] = {}
-        self._newViews: list[str] = []
         self._isReady = False
 
     # Life cycle
@@ -85,7 +85,11 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from CLIPLungGUI.nodule_list import NoduleList
         from CLIPLungGUI.place_mode import PlaceMode
         from CLIPLungGUI.point_history import PointHistory
+        from CLIPLungGUI.point_observer import PointObserver
+        from CLIPLungGUI.scene_observer import SceneObserver
         from CLIPLungGUI.shortcuts import Shortcuts
+        from CLIPLungGUI.slice_views import SliceViews
+        from CLIPLungGUI.status_line import StatusLine
 
         panel = slicer.util.loadUI(self.resourcePath("UI/CLIPLung.ui"))
         self.fitted = FittedPanel(panel)
@@ -94,25 +98,23 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic, self.history = CLIPLungLogic(), PointHistory()
         self.nodules, self.answer = NoduleList(self.ui.noduleTable), AnswerPanel(self.ui)
+        self.status = StatusLine(self.ui)
         self.worker = BackgroundWorker(qtTimer, self._showProgress)
         requirements = self.resourcePath("requirements.txt")
         self.model = ModelLoader(self.ui, self.worker, requirements, self._onModel, self._showProgress)
         self.analyses = Analyses(self.logic, self.worker, self._inputs, self._onStored, self.refresh)
         self.placing = PlaceMode(self.ui.placeButton, lambda: self._points, self._makePoints)
-        self.exports = ExportButtons(self.ui, self.logic, lambda: (self._points, self.nodules.selectedPointID()))
-        self.shortcuts = Shortcuts(
-            {
-                "Alt+P": self.placing.toggle,
-                "Esc": self.placing.stop,
-                "Alt+Down": self.onNext,
-                "Alt+Up": self.onPrevious,
-                "Alt+O": self.onToggleOverlay,
-                "Alt+Del": self.onDelete,
-                "Alt+Z": self.onUndo,
-            }
+        self.exports = ExportButtons(self.ui, self.logic, self._selection)
+        self.views = SliceViews(self.logic, self._selection, lambda: self._parameterNode)
+        self.pointObserver = PointObserver(self.onPointsChanged, self.onPointDropped, self.refresh)
+        self.shortcuts = Shortcuts(self.keys())
+        self.connectButtons()
+        self.fitted.followSections(self.ui)
+        self.sceneObserver = SceneObserver(
+            self.onSceneStartClose, self.onSceneReplaced, self.onNodeAdded, self.onNodeRemoved
         )
-        self._connectButtons()
-        self._observeScene()
+        changed = slicer.vtkMRMLInteractionNode.InteractionModeChangedEvent
+        self.addObserver(self.placing.interactionNode(), changed, self.placing.show)
         self._isReady = True
         self.initializeParameterNode()
 
@@ -121,6 +123,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._isReady:
             self.worker.shutdown(SHUTDOWN_S)
             self.shortcuts.stop()
+            self.sceneObserver.removeObservers()
             self.setParameterNode(None)
         self._isReady = False
         self.removeObservers()
@@ -158,55 +161,29 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # Scene
 
-    def _observeScene(self) -> None:
-        scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self.onSceneReplaced)
-        self.addObserver(scene, scene.EndImportEvent, self.onSceneReplaced)
-        self.addObserver(scene, scene.NodeAddedEvent, self.onNodeAdded)
-        self.addObserver(scene, scene.NodeRemovedEvent, self.onNodeRemoved)
-        changed = slicer.vtkMRMLInteractionNode.InteractionModeChangedEvent
-        self.addObserver(self.placing.interactionNode(), changed, self.placing.show)
-
-    def onSceneStartClose(self, *_arguments: Any) -> None:
+    def onSceneStartClose(self) -> None:
         """Nothing may hold nodes that are about to go."""
         self.worker.cancelAll()
         self.logic.failures.clear()
         self.setParameterNode(None)
 
-    def onSceneReplaced(self, *_arguments: Any) -> None:
+    def onSceneReplaced(self) -> None:
         """An empty scene, or a loaded one that brings its own parameters, points and results; its layers stay as they are."""
         if self.parent.isEntered:
             self.initializeParameterNode()
             self._catchUp()
 
-    @vtk.calldata_type(vtk.VTK_OBJECT)
-    def onNodeAdded(self, _scene: Any, _event: str, node: Any) -> None:
+    def onNodeAdded(self, node: Any) -> None:
         """The only CT is picked, heat maps stay out of the list of CTs, and a new slice view shows what the others show."""
-        if self._parameterNode is None or slicer.mrmlScene.IsBatchProcessing():
+        if self._parameterNode is None:
             return
-        if node.IsA("vtkMRMLSliceCompositeNode"):
-            self.showOverlay()
-        if node.IsA("vtkMRMLSliceNode"):
-            self._newViews.append(node.GetID())
-            # The layout that makes a view fits it to its volume afterwards.
-            qt.QTimer.singleShot(0, self._placeNewViews)
+        self.views.onNodeAdded(node)
         self._hideHeatMaps()
         self._pickOnlyCT()
 
-    def _placeNewViews(self) -> None:
-        """Views that a layout has made show what the others show, where they show it; those stay where they are."""
-        ids, self._newViews = self._newViews, []
-        pointID = self.nodules.selectedPointID()
-        if self._points is None or not pointID:
-            return
-        self.showOverlay()
-        for node in filter(None, map(slicer.mrmlScene.GetNodeByID, ids)):
-            self.logic.jumpViewTo(node, self._points, pointID)
-
-    def onNodeRemoved(self, *_arguments: Any) -> None:
+    def onNodeRemoved(self) -> None:
         """Results without a point go too."""
-        if self._parameterNode is None or slicer.mrmlScene.IsBatchProcessing():
+        if self._parameterNode is None:
             return
         self.logic.removeOrphans()
         # The list of points may be what went.
@@ -222,11 +199,11 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setParameterNode(self, parameterNode: CLIPLungParameterNode | None) -> None:
         """Let go of the old one, and show the new one."""
         if self._parameterNode is not None:
-            self._parameterNode.disconnectGui(self._guiTag)
+            self._parameterNode.disconnectGui(self._guiTag)  # type: ignore[attr-defined]
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterModified)
         self._parameterNode = parameterNode
         if parameterNode is not None:
-            self._guiTag = parameterNode.connectGui(self.ui)
+            self._guiTag = parameterNode.connectGui(self.ui)  # type: ignore[attr-defined]
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterModified)
         self._followPoints()
         # The nodule that was selected, without touching the views: a loaded scene has brought its own layers.
@@ -241,7 +218,7 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._followPoints()
         self._askForNew()
         self.refresh()
-        self.showOverlay()
+        self.views.showOverlay()
 
     def _askForNew(self) -> None:
         """Another CT or another list of points was chosen: its points are asked for, as if they had just been placed."""
@@ -260,7 +237,9 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _followPoints(self) -> None:
         points = self._parameterNode.points if self._parameterNode else None
         if points is not self._points:
-            self._observePoints(points)
+            self._points = points
+            self.pointObserver.follow(points)
+            self.history.restart(points)
 
     def _pickOnlyCT(self) -> None:
         if self._parameterNode is None or self._parameterNode.ct is not None:
@@ -275,27 +254,10 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # Points
 
     def _makePoints(self) -> slicer.vtkMRMLMarkupsFiducialNode:
-        self._parameterNode.points = self.logic.makePoints()
-        return self._parameterNode.points
-
-    def _pointEvents(self) -> list[tuple[int, Callable]]:
-        markups = slicer.vtkMRMLMarkupsNode
-        return [
-            (markups.PointPositionDefinedEvent, self.onPointsChanged),
-            (markups.PointPositionUndefinedEvent, self.onPointsChanged),
-            (markups.PointRemovedEvent, self.onPointsChanged),
-            (markups.PointEndInteractionEvent, self.onPointDropped),
-            (markups.PointModifiedEvent, self.refresh),
-        ]
-
-    def _observePoints(self, points: slicer.vtkMRMLMarkupsFiducialNode | None) -> None:
-        for event, callback in self._pointEvents():
-            if self._points is not None:
-                self.removeObserver(self._points, event, callback)
-            if points is not None:
-                self.addObserver(points, event, callback)
-        self._points = points
-        self.history.restart(points)
+        points = self.logic.makePoints()
+        if self._parameterNode is not None:
+            self._parameterNode.points = points
+        return points
 
     def onPointsChanged(self, *_arguments: Any) -> None:
         """A point was placed, taken back or removed: ask for what is missing, forget what is gone."""
@@ -341,17 +303,16 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         selected = self.nodules.selectedPointID()
         row = next((row for row in rows if row.pointID == selected), None)
         result = self.logic.result(self._points, selected) if row else None
+        hasCT = self._parameterNode is not None and self._parameterNode.ct is not None
         if row is None:
-            self.answer.showMessage(self._hint())
-        elif result is None or row.state == FAILED:
-            self.answer.showMessage(missingAnswerText(row, self.model.isLoading))
+            self.answer.showHint(hasCT)
         else:
-            self.answer.showResult(row.label, result, row.state == MOVED)
+            self.answer.showRow(row, result, self.model.isLoading)
         self.exports.enable(any(row.probability is not None for row in rows), result is not None)
         self.ui.analyzeButton.enabled = row is not None and self.logic.classifier is not None
         self.ui.deleteButton.enabled = row is not None
         self.ui.undoButton.enabled = bool(self.history)
-        self.ui.placeButton.enabled = self._parameterNode is not None and self._parameterNode.ct is not None
+        self.ui.placeButton.enabled = hasCT
         self._showProgress()
 
     def _followLabels(self, rows: list[NoduleRow]) -> None:
@@ -360,103 +321,13 @@ class CLIPLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.logic.followLabels(self._points)
         self._labels = labels
 
-    def _hint(self) -> str:
-        if self._parameterNode is None or self._parameterNode.ct is None:
-            return _("Load a chest CT and choose it above.")
-        return _("Press 'Place nodules' and click on a nodule in a slice view.")
-
     def _showProgress(self) -> None:
-        nodules = len(self.analyses.waiting)
-        if self.model.isLoading:
-            text = _("Loading the model...")
-        elif nodules:
-            text = _("Analyzing; {count} to go").format(count=nodules)
-        elif self.logic.classifier is not None:
-            text = _("Ready.")
-        else:
-            text = self.model.problem
-        self.ui.statusLabel.text = text
-        self.ui.progressBar.setRange(0, 0)
-        self.ui.progressBar.visible = self.model.isLoading or nodules > 0
-        self.ui.cancelButton.visible = nodules > 0
+        isReady = self.logic.classifier is not None
+        self.status.show(len(self.analyses.waiting), self.model.isLoading, isReady, self.model.problem)
         self.fitted.fitSoon()
 
-    def selectNodule(self, pointID: str) -> None:
-        """Select a nodule, jump there and show its heat map."""
-        self.nodules.select(pointID)
-        self.onNoduleSelected()
-
-    def onNoduleSelected(self) -> None:
-        """A row of the table was selected."""
-        pointID = self.nodules.selectedPointID()
-        if pointID and self._points is not None:
-            self._parameterNode.selected = pointID
-            self.logic.jumpTo(self._points, pointID)
-            self.showOverlay()
-        self.refresh()
-
-    def showOverlay(self) -> None:
-        """The selected nodule's heat map; without a selection the views are left as they are."""
-        pointID, look = self.nodules.selectedPointID(), self._parameterNode
-        if look is None or self._points is None or not pointID:
-            return
-        opacity = look.opacity if look.showOverlay else 0.0
-        self.logic.show(self._points, pointID, opacity, look.threshold, look.showLegend)
-
-    # Buttons and keys
-
-    def _connectButtons(self) -> None:
-        self.ui.noduleTable.connect("itemSelectionChanged()", self.onNoduleSelected)
-        self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
-        self.ui.analyzeButton.connect("clicked(bool)", self.onAnalyzeAgain)
-        self.ui.undoButton.connect("clicked(bool)", self.onUndo)
-        self.ui.deleteButton.connect("clicked(bool)", self.onDelete)
-        for section in (self.ui.nodulesSection, self.ui.answerSection, self.ui.overlaySection, self.ui.exportSection):
-            section.connect("contentsCollapsed(bool)", self.fitted.fitSoon)
-        self.ui.advancedSection.connect("contentsCollapsed(bool)", self.fitted.fitSoon)
-
-    def onCancel(self, *_arguments: Any) -> None:
-        """Forget the nodules that wait."""
-        self.analyses.cancel()
-
-    def onAnalyzeAgain(self, *_arguments: Any) -> None:
-        """Ask again for the selected nodule."""
-        if self.nodules.selectedPointID():
-            self.analyses.ask(self.nodules.selectedPointID())
-            self.refresh()
-
-    def onDelete(self, *_arguments: Any) -> None:
-        """Remove the selected nodule; its result goes with it."""
-        index = self._points.GetNthControlPointIndexByID(self.nodules.selectedPointID()) if self._points else -1
-        if index >= 0:
-            self._points.RemoveNthControlPoint(index)
-
-    def onUndo(self, *_arguments: Any) -> None:
-        """Take the last placing, dragging or deleting back."""
-        if self._points is None:
-            return
-        back = self.history.undo(self._points)
-        self.analyses.askFor(self._rows(), NEW, MOVED)
-        self.refresh()
-        if back:
-            self.selectNodule(back)
-
-    def onNext(self) -> None:
-        """Select the next nodule."""
-        self._step(1)
-
-    def onPrevious(self) -> None:
-        """Select the previous nodule."""
-        self._step(-1)
-
-    def onToggleOverlay(self) -> None:
-        """Show or hide the heat map."""
-        self.ui.overlayCheck.checked = not self.ui.overlayCheck.checked
-
-    def _step(self, step: int) -> None:
-        pointID = self.nodules.neighbour(step)
-        if pointID:
-            self.selectNodule(pointID)
+    def _selection(self) -> tuple[Any, str]:
+        return self._points, self.nodules.selectedPointID()
 
 
 class CLIPLungTest(ScriptedLoadableModuleTest):

@@ -8,7 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from CLIPLungGUI.nodule_rows import percentText
+from CLIPLungGUI.nodule_rows import FAILED, NoduleRow, missingAnswerText, percentText
 from CLIPLungLib.inference.result import AttributeResult, NoduleResult
 from CLIPLungLib.vocabulary import ATTRIBUTES
 
@@ -39,6 +39,20 @@ class AnswerPanel:
         self.ui.answerLabel.setText(f"<p>{escape(text)}</p>")
         for widget in (self.ui.probabilityBar, self.ui.detailLabel, self.ui.warningLabel, self.ui.attributeTable):
             widget.setVisible(False)
+
+    def showHint(self, hasCT: bool) -> None:
+        """What to do when no nodule is selected."""
+        if hasCT:
+            self.showMessage(_("Press 'Place nodules' and click on a nodule in a slice view."))
+        else:
+            self.showMessage(_("Load a chest CT and choose it above."))
+
+    def showRow(self, row: NoduleRow, result: NoduleResult | None, isModelComing: bool) -> None:
+        """The answer of a row, or why there is none to trust."""
+        if result is None or row.state == FAILED:
+            self.showMessage(missingAnswerText(row, isModelComing))
+        else:
+            self.showResult(row.label, result, row.isMoved)
 
     def showResult(self, label: str, result: NoduleResult, isMoved: bool) -> None:
         """An answer, marked when its point has moved since."""

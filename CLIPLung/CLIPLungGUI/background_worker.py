@@ -42,11 +42,13 @@ class BackgroundWorker:
         onChange: called on the main thread whenever a job has begun to wait, or ended.
     """
 
-    def __init__(self, makeTimer: Callable | None = None, onChange: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, makeTimer: Callable[[Callable[[], None]], Any] | None = None, onChange: Callable[[], None] | None = None
+    ) -> None:
         self._condition = threading.Condition()
         self._waiting: list[_Job] = []
         self._running: _Job | None = None
-        self._answers: queue.Queue = queue.Queue()
+        self._answers: queue.Queue[tuple[_Job, Any, Exception | None]] = queue.Queue()
         self._stopped = False
         self._thread: threading.Thread | None = None
         self._timer = makeTimer(self.poll) if makeTimer else None

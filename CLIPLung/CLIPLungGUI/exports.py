@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import slicer
 
-from CLIPLungGUI.nodule_rows import DONE
+from CLIPLungGUI.nodule_rows import DONE, MOVED, missingAnswerText
 
 if TYPE_CHECKING:
     from CLIPLungGUI.logic import CLIPLungLogic
@@ -25,12 +25,18 @@ class CurrentAnswer(NamedTuple):
 
 
 def writeCSV(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, path: Path) -> None:
-    """All answers, with the columns of `cliplung batch`."""
-    from CLIPLungLib.atomic_write import atomic_write
-    from CLIPLungLib.inference.result import CSV_COLUMNS
+    """All nodules, with the columns of `cliplung batch`; one without an answer is a failed row that says why."""
+    from CLIPLungLib.atomic_write import writing
+    from CLIPLungLib.inference.result import CSV_COLUMNS, failed_row
 
-    rows = [answer.stored.result.to_row(answer.label) for answer in currentAnswers(logic, points)]
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    answers = {answer.pointID: answer for answer in currentAnswers(logic, points)}
+    rows = [
+        answers[row.pointID].stored.result.to_row(row.label)
+        if row.pointID in answers
+        else failed_row(row.label, missingAnswerText(row, isModelComing=False))
+        for row in logic.rows(points, set())
+    ]
+    with writing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, CSV_COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
@@ -74,20 +80,19 @@ def currentAnswers(
         InputError: no list, or a point has moved since: its numbers would be taken for those of where it lies now.
     """
     from CLIPLungLib.errors import InputError
-    from CLIPLungLib.scene.control_points import defined_points
 
     if points is None:
         raise InputError("There is no list of points to export. Place a point on a nodule first.")
-    places = {point.id: point.ras for point in defined_points(points)}
-    rows = [row for row in logic.rows(points, set()) if row.probability is not None and pointID in ("", row.pointID)]
-    found = [(row, logic.stored(points, row.pointID)) for row in rows]
-    moved = [row.label for row, stored in found if stored.is_stale_at(places[row.pointID])]
+    rows = [row for row in logic.rows(points, set()) if pointID in ("", row.pointID)]
+    # A refused point's answer is not exported, wherever it was given.
+    moved = [row.label for row in rows if row.state == MOVED]
     if moved:
         raise InputError(
             f"These points have moved since they were analyzed, or their CT has: {', '.join(moved)}. "
             "Press 'Analyze again' for each, then export."
         )
-    return [CurrentAnswer(row.label, row.pointID, stored) for row, stored in found if row.state == DONE]
+    found = [(row, logic.stored(points, row.pointID)) for row in rows if row.state == DONE]
+    return [CurrentAnswer(row.label, row.pointID, stored) for row, stored in found if stored is not None]
 
 
 def currentAnswer(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, pointID: str) -> CurrentAnswer:
@@ -112,9 +117,9 @@ def sourceFiles(ctNodes: set[slicer.vtkMRMLScalarVolumeNode | None]) -> list[Pat
     """
     from CLIPLungLib.errors import InputError
 
-    if len(ctNodes) != 1 or None in ctNodes:
+    ct = next(iter(ctNodes), None)
+    if len(ctNodes) != 1 or ct is None:
         raise InputError("A structured report refers to one CT. Export the nodules of one CT at a time.")
-    ct = next(iter(ctNodes))
     uids = (ct.GetAttribute("DICOM.instanceUIDs") or "").split()
     files = [slicer.dicomDatabase.fileForInstance(uid) for uid in uids]
     if not files or not all(files):

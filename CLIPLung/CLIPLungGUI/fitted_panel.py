@@ -40,3 +40,8 @@ class FittedPanel(qt.QWidget):
         """Now."""
         self._panel.setMinimumHeight(0)
         self._panel.setMinimumHeight(self._panel.heightForWidth(self._panel.contentsRect().width()))
+
+    def followSections(self, ui: Any) -> None:
+        """Fit whenever one of the panel's sections is opened or closed."""
+        for section in (ui.nodulesSection, ui.answerSection, ui.overlaySection, ui.exportSection, ui.advancedSection):
+            section.connect("contentsCollapsed(bool)", self.fitSoon)

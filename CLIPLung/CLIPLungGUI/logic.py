@@ -38,7 +38,8 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
 
     def getParameterNode(self) -> CLIPLungParameterNode:
         """The module's parameters in the scene."""
-        return CLIPLungParameterNode(super().getParameterNode())
+        # The wrapper gives the class its constructor.
+        return CLIPLungParameterNode(super().getParameterNode())  # type: ignore[call-arg]
 
     @staticmethod
     def ctNodes() -> list[vtkMRMLScalarVolumeNode]:
@@ -98,8 +99,8 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
             reason = "\n".join(stored.result.warnings)
         if stored is None:
             return NoduleRow(point.id, point.label, state, reason=reason)
-        result = stored.result
-        return NoduleRow(point.id, point.label, state, result.malignancy_probability, sizeText(result), reason)
+        probability, size = stored.result.malignancy_probability, sizeText(stored.result)
+        return NoduleRow(point.id, point.label, state, probability, size, reason, stored.is_stale_at(point.ras))
 
     @staticmethod
     def stored(points: vtkMRMLMarkupsFiducialNode, pointID: str) -> StoredResult | None:

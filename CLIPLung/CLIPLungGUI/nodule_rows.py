@@ -23,6 +23,7 @@ class NoduleRow:
         probability: of suspicion; None without an answer.
         size: diameter as text.
         reason: why it failed, or why the answer is doubtful.
+        isMoved: whether the answer is for another place than the point's, in whatever state the row is.
     """
 
     pointID: str
@@ -31,6 +32,7 @@ class NoduleRow:
     probability: float | None = None
     size: str = ""
     reason: str = ""
+    isMoved: bool = False
 
 
 def answerText(row: NoduleRow) -> str:

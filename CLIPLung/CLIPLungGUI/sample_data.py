@@ -111,7 +111,7 @@ def _progressShown(text: str) -> Iterator[None]:
 
 def addBall(hu: np.ndarray, ijk_to_ras: np.ndarray, center_ras: np.ndarray, radius_mm: float) -> None:
     """Blend a ball of soft tissue into HU values (K, J, I), with the blur of a scanner at its rim."""
-    k, j, i = np.indices(hu.shape, sparse=True)
+    k, j, i = np.ogrid[: hu.shape[0], : hu.shape[1], : hu.shape[2]]
     ras = [ijk_to_ras[a, 0] * i + ijk_to_ras[a, 1] * j + ijk_to_ras[a, 2] * k + ijk_to_ras[a, 3] for a in range(3)]
     distance_mm = np.sqrt(sum((axis - middle) ** 2 for axis, middle in zip(ras, center_ras, strict=True)))
     share = np.clip(radius_mm + 0.5 - distance_mm, 0.0, 1.0)

@@ -41,7 +41,7 @@ class MadeUpClassifier:
             for a in ATTRIBUTES
         )
         return NoduleResult(
-            point_ras=tuple(float(v) for v in point_ras),
+            point_ras=(float(point_ras[0]), float(point_ras[1]), float(point_ras[2])),
             malignancy_probability=float(probability),
             class_probabilities=(1 - probability, 0.0, float(probability)),
             diameter_mm=12.0,

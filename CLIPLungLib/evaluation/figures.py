@@ -11,11 +11,14 @@ import numpy as np
 from CLIPLungLib.evaluation import metrics
 from CLIPLungLib.evaluation.cross_fitting import Predictions
 from CLIPLungLib.evaluation.reader_reference import CALCIFICATION_ABSENT, SIGN_NAMES, ReaderReference
-from CLIPLungLib.vocabulary import BENIGN_BELOW, CLASSES, EVENT_ABOVE, MALIGNANT_ABOVE
+from CLIPLungLib.vocabulary import ATTRIBUTES, BENIGN_BELOW, CLASSES, EVENT_ABOVE, MALIGNANT_ABOVE
 
 AUC_ABOVE_3, AUC_STRICT, ECE = "auc_above_3", "auc_benign_malignant", "ece"
 ACCURACY, SPEARMAN_MALIGNANCY, BRIER = "accuracy", "spearman_malignancy", "brier"
 AUC_ABSENT = f"auc_{CALCIFICATION_ABSENT}"
+SIGN_LABELS = {attribute.name: attribute.title.lower() for attribute in ATTRIBUTES} | {
+    CALCIFICATION_ABSENT: "calcification absent"
+}
 LABELS = {
     AUC_ABOVE_3: "AUC, mean above against below 3 (exactly 3 left out)",
     AUC_STRICT: "AUC, < 2.5 against > 3.5",
@@ -29,7 +32,7 @@ LABELS = {
     AUC_ABSENT: "AUC, calcification absent",
     **{f"recall_{name}": f"recall, {name}" for name in CLASSES},
     **{f"f1_{name}": f"F1, {name}" for name in CLASSES},
-    **{f"spearman_{name}": f"Spearman, {name.replace('_', ' ')}" for name in SIGN_NAMES},
+    **{f"spearman_{name}": f"Spearman, {SIGN_LABELS[name]}" for name in SIGN_NAMES},
 }
 
 

@@ -15,6 +15,8 @@ from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.hounsfield import hounsfield_problem, sparse_sample
 
 SHEAR_TOLERANCE = 1e-3
+# In voxels; what lies on the border is inside, wherever the origin is and however the sum was rounded.
+BORDER_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,8 @@ class CTVolume:
     def contains_ijk(self, points_ijk: np.ndarray) -> np.ndarray:
         """Whether continuous voxel coordinates (..., 3) fall in the volume; a voxel reaches half a step around its centre."""
         points = np.asarray(points_ijk)
-        return np.asarray(((points >= -0.5) & (points <= self.size_ijk - 0.5)).all(axis=-1))
+        low, high = -0.5 - BORDER_TOLERANCE, self.size_ijk - 0.5 + BORDER_TOLERANCE
+        return np.asarray(((points >= low) & (points <= high)).all(axis=-1))
 
     def bounds_ras(self) -> np.ndarray:
         """(2, 3) smallest and largest RAS mm of the volume's box."""

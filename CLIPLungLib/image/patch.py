@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.ct_volume import BORDER_TOLERANCE, CTVolume
 from CLIPLungLib.image.resample import grid_coordinates, sample_hu
 
 # A point is "in air" when nothing within this radius is denser than emphysematous lung.
@@ -134,7 +134,7 @@ def extract_patch(ct: CTVolume, point_ras: np.ndarray, spec: PatchSpec) -> Patch
 
 def _require_sound_planes(ct: CTVolume, patch_k: np.ndarray) -> None:
     """Refuse a patch that would be interpolated from planes that are missing or off their place."""
-    low, high = np.floor(patch_k.min()), np.ceil(patch_k.max())
+    low, high = np.floor(patch_k.min() + BORDER_TOLERANCE), np.ceil(patch_k.max() - BORDER_TOLERANCE)
     touched = [k for k in ct.doubtful_k if low <= k <= high]
     if touched:
         raise InputError(

@@ -216,7 +216,14 @@ def _number(cell: str) -> float:
 def _series_path(series: str, folders: list[Path]) -> Path | None:
     """The file or folder named after a series UID."""
     paths = (folder / f"{series}{suffix}" for folder in folders for suffix in SERIES_SUFFIXES)
-    return next((path for path in paths if path.exists()), None)
+    return next((path for path in paths if _exists(path)), None)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # A name that no file can have.
+        return False
 
 
 def is_usable_id(row_id: str) -> bool:

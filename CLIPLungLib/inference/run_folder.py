@@ -174,7 +174,7 @@ def _asked_before(folder: Path, model_sha256: str) -> dict[str, Asked] | None:
             raise TypeError("rows are no objects")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{file} cannot be read: it is empty, damaged or of another version of CLIPLung. {START_ANEW}"
         ) from error

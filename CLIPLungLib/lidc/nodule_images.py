@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.read import read_ct
+from CLIPLungLib.lidc.array_file import read_arrays
 from CLIPLungLib.lidc.nodule_table import IMAGE_KINDS, TABLE_NAME, LidcNodule
 
 logger = logging.getLogger(__name__)
@@ -84,9 +84,8 @@ def read_slices(folder: Path, nodules: Sequence[LidcNodule]) -> np.ndarray | Non
             logger.warning("%s is not there: %d nodules go without their slice", file, len(indices))
         return None
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            slices: np.ndarray = arrays["hu"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        slices = read_arrays(file, ["hu"])["hu"]
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{file} cannot be read ({error}). Copy it anew, or remove it to do without slices."
         ) from error

@@ -7,8 +7,6 @@ and turns.
 from __future__ import annotations
 
 import logging
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -22,6 +20,7 @@ from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import PatchSpec
 from CLIPLungLib.image.read import read_ct
 from CLIPLungLib.image.resample import grid_coordinates, sample_hu
+from CLIPLungLib.lidc.array_file import read_arrays
 from CLIPLungLib.lidc.nodule_images import PATCH_KINDS, NoduleImage, nodule_images
 from CLIPLungLib.lidc.nodule_table import TABLE_NAME, LidcNodule, read_nodules
 
@@ -31,8 +30,6 @@ MARGIN_PIXELS = 8
 EMPTY_BEYOND_MM = 3.0
 # How much of the scan around a background point is kept.
 BACKGROUND_HALF_MM = 8.0
-# What numpy raises for files that are damaged or no .npz file.
-_UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +70,11 @@ class TrainingPatches:
         """
         remedy = "Give the file that 'cliplung lidc prepare' wrote, or write it anew with that command."
         try:
-            patches = cls(**_read_arrays(Path(file), tuple(cls.__dataclass_fields__)))
+            patches = cls(**read_arrays(Path(file), tuple(cls.__dataclass_fields__)))
             patches._require_consistent()
         except FileNotFoundError as error:
             raise InputError(f"There is no file of training patches {file}. {remedy}") from error
-        except _UNREADABLE as error:
+        except (OSError, ValueError) as error:
             raise InputError(f"{file} holds no training patches, or is damaged ({error}). {remedy}") from error
         return patches
 
@@ -107,7 +104,7 @@ class TrainingPatches:
             raise InputError(f"The training patches were not prepared for patches of {spec.shape} voxels. {remedy}")
 
     def _require_consistent(self) -> None:
-        planes, patches = len(self.hu), len(self.nodule)
+        planes, patches = self.hu.shape[0] if self.hu.ndim else 0, self.nodule.size
         of_patch = (self.first_plane, self.plane_count, self.nodule, self.kind, self.is_outlined)
         if (
             self.hu.ndim != 3
@@ -125,7 +122,9 @@ class TrainingPatches:
             patches == 0
             or self.plane_count.min() < 1
             or self.first_plane.min() < 0
-            or (self.first_plane + self.plane_count).max() > planes
+            # Apart, as their sum may overflow.
+            or max(self.first_plane.max(), self.plane_count.max()) > planes
+            or (self.first_plane.astype(np.int64) + self.plane_count.astype(np.int64)).max() > planes
             or self.nodule.min() < 0
             or not np.isin(self.kind, np.arange(len(PATCH_KINDS))).all()
         ):
@@ -135,17 +134,6 @@ class TrainingPatches:
 def _widened(spec: PatchSpec) -> PatchSpec:
     planes, rows, columns = spec.shape
     return replace(spec, shape=(planes, rows + 2 * MARGIN_PIXELS, columns + 2 * MARGIN_PIXELS))
-
-
-def _read_arrays(file: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    opened = np.load(file, allow_pickle=False)
-    if not isinstance(opened, np.lib.npyio.NpzFile):
-        raise ValueError("a single array")
-    with opened as arrays:
-        missing = [name for name in names if name not in arrays.files]
-        if missing:
-            raise ValueError(f"without {', '.join(missing)}")
-        return {name: arrays[name] for name in names}
 
 
 def one_patch_per_nodule(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.bootstrap import Estimate
 from CLIPLungLib.evaluation.comparison import READERS_DIAMETER, SHIPPED, VOLUMES
 from CLIPLungLib.evaluation.cross_fitting import network_predictions, size_predictions
-from CLIPLungLib.evaluation.figures import AUC_ABOVE_3
+from CLIPLungLib.evaluation.figures import AUC_ABOVE_3, SIGN_LABELS
 from CLIPLungLib.evaluation.fold_models import FinishedRun
 from CLIPLungLib.evaluation.interval_coverage import own_diameter_mm
 from CLIPLungLib.evaluation.reader_reference import SIGN_NAMES, ReaderReference
@@ -23,6 +24,7 @@ from CLIPLungLib.lidc.nodule_table import LidcNodule, read_nodules
 from CLIPLungLib.model_card.card import CardPredictions, checkpoint_facts, write_card
 from CLIPLungLib.model_card.gallery import worst_cases
 from CLIPLungLib.model_card.interval_plots import Row
+from CLIPLungLib.model_card.robustness_table import robustness_rows, robustness_table
 from CLIPLungLib.model_card.saliency_table import saliency_table
 from CLIPLungLib.training.calibrate import FEWEST_READERS
 
@@ -41,29 +43,37 @@ def write_model_card(
     """Write the card of the bundled weights; `gallery` adds pictures of patients' scans, which must stay out of the project.
 
     Raises:
-        InputError: a file of figures is missing or no JSON, or the run "shipped" is not finished.
+        InputError: a file of figures is missing, no JSON or of another version, or the run "shipped" is not finished.
     """
-    results = read_figures(results_file)
-    robustness = read_figures(robustness_file) if robustness_file else None
-    tables = all_tables(results)
+    results, robustness = read_figures(results_file), None
+    with figures_of(results_file):
+        rule, tables, intervals = rule_text(results), all_tables(results), _auc_intervals(results)
+        signs = [_sign_row(results["settings"][VOLUMES], name) for name in SIGN_NAMES]
+    if robustness_file:
+        robustness = read_figures(robustness_file)
+        with figures_of(robustness_file):
+            # The card writes its pictures one by one; what it cannot show is refused before.
+            robustness_table(robustness)
+            robustness_rows(robustness)
     if saliency_file:
-        tables[SALIENCY_HEADING] = saliency_table(read_figures(saliency_file))
-    predictions, nodules = _card_predictions(FinishedRun.read(runs / SHIPPED), read_nodules(lidc_folder), results)
+        with figures_of(saliency_file):
+            tables[SALIENCY_HEADING] = saliency_table(read_figures(saliency_file))
+    predictions, nodules = _card_predictions(FinishedRun.read(runs / SHIPPED), read_nodules(lidc_folder), intervals)
     size = predictions.size_probability
     return write_card(
-        rule_text(results),
+        rule,
         checkpoint_facts(load_checkpoint()),
         predictions,
         tables,
         output,
-        [_sign_row(results["settings"][VOLUMES], name) for name in SIGN_NAMES],
+        signs,
         robustness,
         worst_cases(lidc_folder, nodules, predictions.probability, size_probability=size) if gallery else None,
     )
 
 
 def _card_predictions(
-    run: FinishedRun, nodules: list[LidcNodule], results: Mapping[str, Any]
+    run: FinishedRun, nodules: list[LidcNodule], auc_intervals: dict[str, tuple[float, float]]
 ) -> tuple[CardPredictions, list[LidcNodule]]:
     """What the plots show, and the nodules it is of: those with a volume and enough readers."""
     rows = [nodules[index] for index in run.answers.nodule]
@@ -73,7 +83,6 @@ def _card_predictions(
     own = network_predictions(run.answers, run.calibrations).of(chosen)
     measured_mm = own_diameter_mm(run, run.answers)[chosen]
     outlined = np.isfinite(run.answers.diameter_mm[chosen])
-    figures = results["settings"][VOLUMES]["figures"]
     predictions = CardPredictions(
         rating=reference.rating[chosen],
         score=own.score,
@@ -81,22 +90,45 @@ def _card_predictions(
         size_mm=reference.diameter_mm[chosen],
         measured_mm=np.where(outlined, measured_mm, np.nan),
         size_probability=size_predictions(reference.diameter_mm, reference, chosen).of(chosen).probability,
-        auc_intervals={
-            side: (figures[name][AUC_ABOVE_3]["interval"][0], figures[name][AUC_ABOVE_3]["interval"][1])
-            for side, name in (("model", SHIPPED), ("size", READERS_DIAMETER))
-        },
+        auc_intervals=auc_intervals,
     )
     return predictions, [rows[index] for index in np.flatnonzero(chosen)]
 
 
+def _auc_intervals(results: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    figures = results["settings"][VOLUMES]["figures"]
+    return {
+        side: (float(figures[name][AUC_ABOVE_3]["interval"][0]), float(figures[name][AUC_ABOVE_3]["interval"][1]))
+        for side, name in (("model", SHIPPED), ("size", READERS_DIAMETER))
+    }
+
+
 def _sign_row(volumes: Mapping[str, Any], name: str) -> Row:
     key = f"spearman_{name}"
-    return Row(name.replace("_", " "), _read(volumes["figures"][SHIPPED][key]), _read(volumes["one_reader"][key]))
+    return Row(SIGN_LABELS[name], _read(volumes["figures"][SHIPPED][key]), _read(volumes["one_reader"][key]))
 
 
 def _read(figure: Mapping[str, Any]) -> Estimate:
     interval = figure["interval"]
     return Estimate(figure["value"], None if interval is None else (interval[0], interval[1]), figure["n"])
+
+
+@contextmanager
+def figures_of(file: Path) -> Iterator[None]:
+    """Around the use of a file's figures.
+
+    Raises:
+        InputError: they are not those this version shows.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        what = f"{error} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {str(error)[:80]}"
+        raise InputError(
+            f"{file} does not hold the figures of this version ({what}). Write it anew with 'cliplung evaluate', 'robustness' or 'saliency'."
+        ) from error
 
 
 def read_figures(file: Path) -> dict[str, Any]:
@@ -107,7 +139,7 @@ def read_figures(file: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(Path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{file} cannot be read: {error}. Write it with 'cliplung evaluate', 'robustness' or 'saliency'."
         ) from error

@@ -46,7 +46,8 @@ def _draw_bins(axes: Axes, positive: np.ndarray, probability: np.ndarray, color:
     brier, ece = (
         figure(positive, probability, once)[0] for figure in (metrics.brier, metrics.expected_calibration_error)
     )
-    facts = f"Brier {brier:.3f}\nECE {ece:.3f} (15 bins; by chance {metrics.chance_calibration_error(probability):.3f})"
+    chance = metrics.chance_calibration_error(probability)
+    facts = f"Brier {brier:.3f}\nECE {ece:.3f} (15 bins)\nby chance {chance:.3f}"
     axes.text(0.03, 0.97, facts, transform=axes.transAxes, va="top", fontsize=TEXT_POINTS, color=color)
 
 

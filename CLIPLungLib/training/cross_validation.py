@@ -28,7 +28,7 @@ from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.fold_answers import ANSWERS_NAME, FoldAnswers, answer_fold, join_answers
 from CLIPLungLib.training.learned_features import learned_features
 from CLIPLungLib.training.processes import process_rank, wait_for_all
-from CLIPLungLib.training.trainer import Trainer, require_same_settings
+from CLIPLungLib.training.trainer import STATE_NAME, Trainer, require_same_settings
 
 CHECKPOINT_NAME = "cliplung.safetensors"
 Progress = Callable[[int, int, str], None]
@@ -97,7 +97,8 @@ def _without(config: TrainConfig, fold: int) -> TrainConfig:
 
 def _take_up(folder: Path, config: TrainConfig) -> None:
     """Whether what an earlier run left in a fold's folder may stay; its halves of files go."""
-    require_same_settings(folder, config)
+    if any((folder / name).is_file() for name in (STATE_NAME, CHECKPOINT_NAME)):
+        require_same_settings(folder, config)
     if process_rank() == 0 and folder.is_dir():
         remove_leftovers(folder)
 

@@ -14,6 +14,7 @@ from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.inference.classifier import PATCHES_PER_BATCH, NoduleClassifier
 from CLIPLungLib.inference.readout import Reading
+from CLIPLungLib.lidc.array_file import read_arrays
 from CLIPLungLib.lidc.nodule_images import PATCH_KINDS, NoduleImage, nodule_images
 from CLIPLungLib.lidc.nodule_table import LidcNodule
 from CLIPLungLib.vocabulary import LEVEL_COUNT, level_columns
@@ -63,12 +64,26 @@ class FoldAnswers:
             InputError: missing or damaged.
         """
         try:
-            with np.load(file, allow_pickle=False) as arrays:
-                return cls(**{part.name: arrays[part.name] for part in fields(cls)})
-        except (OSError, ValueError, KeyError, EOFError) as error:
+            answers = cls(**read_arrays(Path(file), [part.name for part in fields(cls)]))
+            answers._require_consistent()
+        except (OSError, ValueError) as error:
             raise InputError(
                 f"{file} cannot be read: that cross-validation is not finished, or the file is damaged. Run 'cliplung crossvalidate' again."
             ) from error
+        return answers
+
+    def _require_consistent(self) -> None:
+        for part in fields(self):
+            values, columns = getattr(self, part.name), (LEVEL_COUNT,) if part.name == "level_probabilities" else ()
+            if values.shape != (self.nodule.size, *columns):
+                raise ValueError(f"{part.name} has the shape {values.shape}")
+        whole = (self.nodule, self.kind, self.fold)
+        if self.nodule.size and (
+            self.refused.dtype.kind != "b" or any(values.dtype.kind not in "iu" for values in whole)
+        ):
+            raise ValueError("its arrays hold other numbers")
+        if any((values < 0).any() for values in whole) or (self.kind >= len(PATCH_KINDS)).any():
+            raise ValueError("its indices lead nowhere")
 
     def of(self, chosen: np.ndarray) -> FoldAnswers:
         """The answers at these places (indices or mask)."""

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import CheckpointError
 
+# Of AdamW.
+MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
+
 
 def save_state(
     file: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, facts: dict[str, Any]
@@ -42,7 +45,10 @@ def load_state(file: Path, modules: dict[str, nn.Module], optimizer: torch.optim
         with safe_open(file, framework="pt") as stored:
             facts: dict[str, Any] = json.loads((stored.metadata() or {})["facts"])
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        if not isinstance(facts, dict):
+            raise ValueError("its facts are no table")
+        moments = _moments(tensors, optimizer)
+    except (SafetensorError, OSError, RuntimeError, TypeError, ValueError, LookupError) as error:
         raise CheckpointError(f"{file} is no state of a run ({error}). Remove it to start anew.") from error
     for name, module in modules.items():
         own = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
@@ -50,7 +56,7 @@ def load_state(file: Path, modules: dict[str, nn.Module], optimizer: torch.optim
             raise CheckpointError(f"{file} belongs to a run with another network. Choose another output folder.")
         module.load_state_dict(own, strict=False)
     state = optimizer.state_dict()
-    state["state"] = _moments(tensors)
+    state["state"] = moments
     optimizer.load_state_dict(state)
     return facts
 
@@ -64,10 +70,20 @@ def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
     return {key: value.shape for key, value in state.items()}
 
 
-def _moments(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+def _moments(tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
+    """Those of the optimizer's parameters.
+
+    Raises:
+        ValueError: moments of other parameters, of other names or shapes.
+    """
+    shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer/"):
             _, index, name = key.split("/")
             moments.setdefault(int(index), {})[name] = value
+            if value.shape not in (torch.Size(), shapes[int(index)]):
+                raise ValueError(f"{key} has the shape {tuple(value.shape)}")
+    if any(own.keys() != MOMENTS for own in moments.values()):
+        raise ValueError("its moments are not those of the optimizer")
     return moments

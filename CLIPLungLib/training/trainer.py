@@ -23,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from CLIPLungLib.atomic_write import remove_leftovers, writing
 from CLIPLungLib.device import autocast, choose_device
-from CLIPLungLib.errors import InputError
+from CLIPLungLib.errors import CheckpointError, InputError
 from CLIPLungLib.lidc.nodule_table import LidcNodule
 from CLIPLungLib.lidc.training_patches import TrainingPatches
 from CLIPLungLib.model.network import CLIPLungNetwork
@@ -278,7 +278,10 @@ class Trainer:
             return
         require_same_settings(self.folder, self.config)
         facts = load_state(state, self._modules(), self.optimizer)
-        self.epochs_done, self.best_score = facts["epochs_done"], facts["best_score"]
+        try:
+            self.epochs_done, self.best_score = int(facts["epochs_done"]), float(facts["best_score"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise CheckpointError(f"{state} is no state of a run ({error}). Remove it to start anew.") from error
 
     def _prepare_folder(self) -> None:
         if self.epochs_done:

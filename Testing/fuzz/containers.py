@@ -12,13 +12,20 @@ from random import Random
 from typing import Any
 
 import numpy as np
+
 from fuzz.mutations import ODD_WHOLE, json_bytes, mutate_bytes, mutate_json, mutate_text
 
 EXPLICIT, DEFLATED = b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.1.99"
 LONG_VRS = (b"OB", b"OD", b"OF", b"OL", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT")
-SYNTAXES = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5", "1.2.3", "") + tuple(
-    f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91, 100, 201)
-)
+SYNTAXES = (
+    "1.2.840.10008.1.2",
+    "1.2.840.10008.1.2.1",
+    "1.2.840.10008.1.2.2",
+    "1.2.840.10008.1.2.1.99",
+    "1.2.840.10008.1.2.5",
+    "1.2.3",
+    "",
+) + tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91, 100, 201))
 ODD_VALUES = (
     *(b"", b"0", b"-1", b"1", b"1\\2", b"1\\2\\3", b"0\\0\\0", b"nan", b"inf\\inf\\inf", b"1e400", b"1e30\\1e30\\1e30", b"9" * 40, b"abc", b"\\\\\\"),
     *(b"CT", b"MR", b"LOCALIZER", b"MONOCHROME1", b"RGB", b"HU", b"US", b"1\\0\\0\\0\\1\\0", b"\xff\xfe", b"\0\0", b"x" * 300),
@@ -82,7 +89,15 @@ def _other_array(random: Random, array: Array) -> Array:
     if action == 1 and array.ndim:
         return array[: random.randrange(len(array) + 1)]
     if action == 2:
-        return random.choice((array[None], array.reshape(-1), np.array(0), np.concatenate([array, array]) if array.ndim else array, array[..., None]))
+        return random.choice(
+            (
+                array[None],
+                array.reshape(-1),
+                np.array(0),
+                np.concatenate([array, array]) if array.ndim else array,
+                array[..., None],
+            )
+        )
     changed = array.copy().reshape(-1)
     if changed.size:
         with np.errstate(all="ignore"):
@@ -124,7 +139,9 @@ def mutate_dicom(random: Random, data: bytes, others: list[bytes]) -> bytes:
     meta_end = 132 + 12 + int.from_bytes(data[140:144], "little")
     meta, body = data[144:meta_end], data[meta_end:]
     is_deflated = DEFLATED in meta
-    is_explicit = is_deflated or EXPLICIT + b"\0" in meta or b"1.2.840.10008.1.2.4" in meta or b"1.2.840.10008.1.2.5" in meta
+    is_explicit = (
+        is_deflated or EXPLICIT + b"\0" in meta or b"1.2.840.10008.1.2.4" in meta or b"1.2.840.10008.1.2.5" in meta
+    )
     if random.random() < 0.1:
         meta = _mutate_elements(random, meta)
     else:
@@ -147,7 +164,11 @@ def _mutate_elements(random: Random, body: bytes) -> bytes:
         elif action == 1:
             elements.insert(random.randrange(len(elements) + 1), elements[at])
         elif action == 2:
-            elements[at] = (tag, random.choice((*LONG_VRS, b"DS", b"IS", b"US", b"UL", b"CS", b"UI", b"LO", b"AT", b"FD", b"PN", b"ZZ")), value)
+            elements[at] = (
+                tag,
+                random.choice((*LONG_VRS, b"DS", b"IS", b"US", b"UL", b"CS", b"UI", b"LO", b"AT", b"FD", b"PN", b"ZZ")),
+                value,
+            )
         elif action == 3:
             elements[at] = (random.choice(elements)[0], vr, value)
         elif action == 4:

@@ -9,7 +9,26 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-ODD_WHOLE = (0, 1, 2, 3, 7, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1)
+ODD_WHOLE = (
+    0,
+    1,
+    2,
+    3,
+    7,
+    127,
+    128,
+    255,
+    256,
+    32767,
+    32768,
+    65535,
+    65536,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**63 - 1,
+    2**64 - 1,
+)
 ODD_REAL = (float("nan"), float("inf"), -float("inf"), 0.0, -0.0, -1.0, 1e-30, 1e30, 3e38, 5e9)
 ODD_NUMBERS = (
     *("0", "-0", "1", "-1", "2", "3.5", "1e9", "1e400", "-1e400", "nan", "inf", "-inf", "1e-320", "0x10", "1_0", "1,5", "", "+", "9" * 400),
@@ -70,7 +89,7 @@ def mutate_json(random: Random, node: Any) -> Any:
     if isinstance(node, list) and random.random() < 0.6:
         return _mutate_list(random, list(node))
     if type(node) in (int, float) and random.random() < 0.4:
-        return random.choice((node + 1, -node, node * 1e6, int(node), float(node) / 3, str(node)))
+        return random.choice((node + 1, -node, 1e6 if abs(node) > 1e9 else node * 1e6, 0.3, [node], str(node)))
     return random.choice(ODD_JSON)
 
 
@@ -208,7 +227,9 @@ def _other_lines(random: Random, data: bytes) -> bytes:
 
 
 def _other_separators(random: Random, data: bytes) -> bytes:
-    old, new = random.choice(((b",", b";"), (b",", b"\t"), (b",", b"|"), (b"\n", b"\r\n"), (b"\n", b"\r"), (b" ", b"  "), (b":", b"=")))
+    old, new = random.choice(
+        ((b",", b";"), (b",", b"\t"), (b",", b"|"), (b"\n", b"\r\n"), (b"\n", b"\r"), (b" ", b"  "), (b":", b"="))
+    )
     return data.replace(old, new, random.choice((1, -1)))
 
 

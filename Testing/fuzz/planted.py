@@ -25,7 +25,7 @@ def _crash(folder: Path) -> None:
 
 def _hang(folder: Path) -> None:
     while True:
-        time.sleep(1)
+        time.sleep(0)
 
 
 def _fill_memory(folder: Path) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+from helpers.repository import ROOT
+
 from fuzz import valid_files
 from fuzz.containers import mutate_dicom, mutate_gzip, mutate_npz, mutate_safetensors
 from fuzz.mutations import mutate_bytes, mutate_json_text, mutate_text
 from fuzz.valid_files import Case
-from helpers.repository import ROOT
 
 Damage = Callable[[Random, bytes, Sequence[bytes]], bytes]
 
@@ -38,7 +39,7 @@ class Reader:
     def mutated(self, random: Random, cases: Sequence[Case]) -> Case:
         """A valid input with one or two of its files damaged."""
         case = dict(random.choice(cases))
-        others = [content for content in random.choice(cases).values()]
+        others = list(random.choice(cases).values())
         names = sorted(case)
         for name in {random.choice(names), random.choice(names)} if random.random() < 0.2 else [random.choice(names)]:
             ending = max((ending for ending in self.damage if name.endswith(ending)), key=len)
@@ -57,7 +58,9 @@ def _read_image(folder: Path, name: str = "") -> None:
 
 def _read_named(folder: Path) -> None:
     """The image of the folder, found by its name, but not the file of its voxels."""
-    names = sorted(path.name for path in folder.iterdir() if path.suffix not in (".raw", ".zraw") and ".raw." not in path.name)
+    names = sorted(
+        path.name for path in folder.iterdir() if path.suffix not in (".raw", ".zraw") and ".raw." not in path.name
+    )
     _read_image(folder, names[0])
 
 
@@ -68,7 +71,9 @@ def _read_cohort(folder: Path) -> None:
     for row in read_cohort(folder / "cohort.csv"):
         what_is_asked(row)
         file = heatmap_file(folder / "output", row.row_id)
-        assert file.resolve().parent == (folder / "output" / "heatmaps").resolve(), f"{row.row_id!r} leads out of the folder"
+        assert file.resolve().parent == (folder / "output" / "heatmaps").resolve(), (
+            f"{row.row_id!r} leads out of the folder"
+        )
 
 
 def _read_run_folder(folder: Path) -> None:
@@ -125,10 +130,16 @@ def _read_answers(folder: Path) -> None:
 
 
 def _read_figures(folder: Path) -> None:
-    from CLIPLungLib.evaluation.tables import results_text
-    from CLIPLungLib.model_card.from_files import read_figures
+    from CLIPLungLib.evaluation.tables import readme_table, results_text
+    from CLIPLungLib.model_card.from_files import figures_of, read_figures
+    from CLIPLungLib.model_card.saliency_table import saliency_table
 
-    results_text(read_figures(folder / "results.json"))
+    results, saliency = (read_figures(folder / name) for name in ("results.json", "saliency.json"))
+    with figures_of(folder / "results.json"):
+        results_text(results)
+        readme_table(results)
+    with figures_of(folder / "saliency.json"):
+        saliency_table(saliency)
 
 
 def _read_scene_record(folder: Path) -> None:
@@ -146,15 +157,13 @@ def _read_scene_record(folder: Path) -> None:
 
 
 def _all_configs() -> list[Case]:
-    return [{"config.json": file.read_bytes()} for file in sorted((ROOT / "CLIPLungLib/training/configs").glob("*.json"))]
+    return [
+        {"config.json": file.read_bytes()} for file in sorted((ROOT / "CLIPLungLib/training/configs").glob("*.json"))
+    ]
 
 
 def _bundled_weights() -> list[Case]:
     return [{"weights.safetensors": (ROOT / "CLIPLungLib/weights/cliplung.safetensors").read_bytes()}]
-
-
-def _bundled_figures() -> list[Case]:
-    return [{"results.json": (ROOT / "Resources/ModelCard/results.json").read_bytes()}]
 
 
 def _json(random: Random, data: bytes, others: Sequence[bytes]) -> bytes:
@@ -181,7 +190,7 @@ def _safetensors(name: str) -> Damage:
     return lambda random, data, others: mutate_safetensors(random, data, name)
 
 
-def _dicom(make: Callable[[], Case], share: float = 1.0) -> Reader:
+def _dicom(make: Callable[[], Case], share: float = 0.4) -> Reader:
     return Reader(lambda: [make()], _read_image, {"": mutate_dicom}, share)
 
 
@@ -194,7 +203,11 @@ def _image(*names: str, damage: Damage) -> Reader:
 
 
 def _nifti() -> list[Case]:
-    return [valid_files.itk_files("ct.nii"), valid_files.itk_files("ct.nii", dtype=np.float32), valid_files.nifti_with(512, 16, 0.5)]
+    return [
+        valid_files.itk_files("ct.nii"),
+        valid_files.itk_files("ct.nii", dtype=np.float32),
+        valid_files.scaled_nifti(),
+    ]
 
 
 def _native(uid: str) -> Reader:
@@ -223,6 +236,8 @@ READERS: dict[str, Reader] = {
     "slices": Reader(lambda: [valid_files.slices_file()], _read_slices, {".npz": _npz, ".csv": mutate_text}),
     "prepared-patches": Reader(lambda: [valid_files.prepared_patches()], _read_patches, {"": _npz}),
     "fold-answers": Reader(lambda: [valid_files.fold_answers()], _read_answers, {"": _npz}),
-    "figures": Reader(_bundled_figures, _read_figures, {"": _json}, share=0.15),
-    "scene-record": Reader(lambda: [valid_files.scene_record()], _read_scene_record, {".json": _json, ".f4": mutate_bytes}),
+    "figures": Reader(lambda: [valid_files.figures()], _read_figures, {"": _json}, share=0.5),
+    "scene-record": Reader(
+        lambda: [valid_files.scene_record()], _read_scene_record, {".json": _json, ".f4": mutate_bytes}
+    ),
 }

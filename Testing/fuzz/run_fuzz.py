@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -22,10 +23,11 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
-from fuzz.readers import READERS
-from fuzz.worker import READ, REFUSED, serve
+from fuzz.readers import READERS  # noqa: E402
+from fuzz.worker import READ, REFUSED, serve  # noqa: E402
 
-SECONDS_PER_INPUT = 5.0
+# Of the processor where the system tells, so that a busy machine makes no finding; by the clock so many times that.
+SECONDS_PER_INPUT, CLOCK_FACTOR = 5.0, 12
 SECONDS_TO_START = 300.0
 # A reader that ends its process so often has one fault, found often enough.
 MOST_RESTARTS = 30
@@ -37,17 +39,20 @@ class Findings:
 
     Attributes:
         counts: outcome -> inputs.
-        seeds: (outcome, details) -> the seeds that repeat it.
+        seeds: (outcome, where) -> the seeds that repeat it.
+        examples: (outcome, where) -> what the first one said.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     seeds: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    examples: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def add(self, seed: int, outcome: str, details: str) -> None:
+    def add(self, seed: int, outcome: str, where: str, message: str = "") -> None:
         """Note one input."""
         self.counts[outcome] += 1
         if outcome not in (READ, REFUSED):
-            self.seeds.setdefault((outcome, details), []).append(seed)
+            self.seeds.setdefault((outcome, where), []).append(seed)
+            self.examples.setdefault((outcome, where), message)
 
 
 class Worker:
@@ -67,7 +72,7 @@ class Worker:
         self._end()
         self._folder.cleanup()
 
-    def outcome(self, seed: int) -> tuple[str, str]:
+    def outcome(self, seed: int) -> tuple[str, ...]:
         """What happens to the input of a seed."""
         if self._process is None:
             self._start()
@@ -81,13 +86,17 @@ class Worker:
         self._process.start()
         other.close()
         self.starts += 1
-        outcome, details = self._answer(SECONDS_TO_START)
+        outcome, *details = self._answer(SECONDS_TO_START)
         if outcome != READ:
             raise RuntimeError(f"{self._reader} cannot start: {outcome} {details}")
 
-    def _answer(self, seconds: float) -> tuple[str, str]:
+    def _answer(self, seconds: float) -> tuple[str, ...]:
+        end, used = time.monotonic() + CLOCK_FACTOR * seconds, self._processor_seconds()
         try:
-            if self._connection.poll(seconds):
+            while not self._connection.poll(min(seconds, 1.0)):
+                if self._processor_seconds() - used >= seconds or time.monotonic() >= end:
+                    break
+            else:
                 return self._connection.recv()
             outcome = "hang", f"no end after {seconds:g} s"
         except (EOFError, ConnectionError):
@@ -95,6 +104,14 @@ class Worker:
             outcome = "crash", f"the process ended with {self._process.exitcode}"
         self._end()
         return outcome
+
+    def _processor_seconds(self) -> float:
+        """Of the process; the clock's where the system does not tell."""
+        try:
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        except (OSError, LookupError, ValueError, AttributeError):
+            return time.monotonic()
 
     def _end(self) -> None:
         if self._process is not None:
@@ -126,7 +143,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run; 1 when there is a finding."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=200_000, help="of all readers together (default 200000)")
-    parser.add_argument("--seed", type=int, default=1, help="of the first input of each reader; the next have the next (default 1)")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of the first input of each reader; the next have the next (default 1)"
+    )
     parser.add_argument("--reader", choices=list(READERS), action="append", help="this reader only; may be given again")
     options = parser.parse_args(arguments)
     found, total = 0, Counter()
@@ -135,10 +154,14 @@ def main(arguments: list[str] | None = None) -> int:
         findings = fuzz(reader, inputs, options.seed)
         total += findings.counts
         words = ", ".join(f"{findings.counts[outcome]} {outcome}" for outcome in sorted(findings.counts))
-        print(f"{reader:18} {sum(findings.counts.values()):7} inputs: {words} ({time.perf_counter() - start:.0f} s)", flush=True)
-        for (outcome, details), seeds in findings.seeds.items():
+        print(
+            f"{reader:18} {sum(findings.counts.values()):7} inputs: {words} ({time.perf_counter() - start:.0f} s)",
+            flush=True,
+        )
+        for (outcome, where), seeds in findings.seeds.items():
             found += 1
-            print(f"  {outcome}, {len(seeds)} times: {details}\n    --reader {reader} --inputs 1 --seed {seeds[0]}", flush=True)
+            print(f"  {outcome}, {len(seeds)} times: {where} {findings.examples[outcome, where]}")
+            print(f"    repeat: --reader {reader} --inputs 1 --seed {seeds[0]}", flush=True)
     print(f"{total.total()} inputs: {total[READ]} read, {total[REFUSED]} refused, {found} finding(s)")
     return 1 if found else 0
 

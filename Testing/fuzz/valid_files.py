@@ -40,7 +40,11 @@ def _slice(hu: np.ndarray, number: int, **tags: object):
     from helpers.synthetic_dicom import slice_dataset
 
     dataset = slice_dataset(
-        (hu + 1024).astype(np.int16), (-5.0, 4.0, -30.0 + 2.0 * number), SOPInstanceUID=f"1.2.3.9.{number}", InstanceNumber=number, **tags
+        (hu + 1024).astype(np.int16),
+        (-5.0, 4.0, -30.0 + 2.0 * number),
+        SOPInstanceUID=f"1.2.3.9.{number}",
+        InstanceNumber=number,
+        **tags,
     )
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     return dataset
@@ -113,7 +117,9 @@ def multi_frame_file() -> Case:
     from helpers.synthetic_dicom import multi_frame_dataset
 
     hu = ct_hu()
-    dataset = multi_frame_dataset(hu, [(-5.0, 4.0, -30.0 + 2.0 * k) for k in range(len(hu))], SOPInstanceUID="1.2.3.9.1")
+    dataset = multi_frame_dataset(
+        hu, [(-5.0, 4.0, -30.0 + 2.0 * k) for k in range(len(hu))], SOPInstanceUID="1.2.3.9.1"
+    )
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     return {"0.dcm": _bytes_of(dataset)}
 
@@ -126,7 +132,9 @@ def cohort_tables() -> list[Case]:
         "sep=\t\nid\timage\tr\ta\ts\tnote\nn1\tct\t1\t2\t3\tfirst\n\nn2\tct\t1\t2\t3\t\n",
         "seriesuid,coordX,coordY,coordZ,class\n1.2.3,-10.5,20.25,-100,1\n1.2.3,1,2,3,0\n",
     )
-    return [{"cohort.csv": table.encode(encoding), "1.2.3.mhd": b""} for table in tables for encoding in ("utf-8", "utf-16")]
+    return [
+        {"cohort.csv": table.encode(encoding), "1.2.3.mhd": b""} for table in tables for encoding in ("utf-8", "utf-16")
+    ]
 
 
 def cohort_rows() -> list:
@@ -145,7 +153,12 @@ def run_folder() -> Case:
         output.take_over(Path(folder), cohort_rows(), "abc", False)
         files = {name: (Path(folder) / name).read_bytes() for name in (output.RESULTS_NAME, output.RUN_NAME)}
     for number in range(2):
-        cells = dict.fromkeys(CSV_COLUMNS, "0.5") | {"id": f"n{number}", "status": "ok", "error": "", "predicted_class": "benign"}
+        cells = dict.fromkeys(CSV_COLUMNS, "0.5") | {
+            "id": f"n{number}",
+            "status": "ok",
+            "error": "",
+            "predicted_class": "benign",
+        }
         files[output.RESULTS_NAME] += (",".join(cells.values()) + "\n").encode()
     return files
 
@@ -160,7 +173,13 @@ def nodule_table() -> Case:
     writer.writeheader()
     for index in range(3):
         row = dict.fromkeys(COLUMNS, "") | dict.fromkeys(ATTRIBUTE_NAMES, "3 4")
-        row |= {"nodule_id": f"n{index}", "patient_id": f"p{index}", "fold": str(index), "n_readers": "3", "diameter_mm": "8.5"}
+        row |= {
+            "nodule_id": f"n{index}",
+            "patient_id": f"p{index}",
+            "fold": str(index),
+            "n_readers": "3",
+            "diameter_mm": "8.5",
+        }
         row |= {"volume_mm3": "300.5", "malignancy_mean": "3.5", "slice_index": str(index), "slice_pixel_mm": "0.7"}
         row |= {"volume": "volumes/n.nii.gz", "point_ras": "-30.0 -36.5 28"} if index else {}
         writer.writerow(row)
@@ -204,7 +223,9 @@ def fold_answers() -> Case:
         refused=np.array([False, False, True, False]),
         malignancy_score=real,
         level_probabilities=np.full((4, LEVEL_COUNT), 0.2),
-        **dict.fromkeys(("estimated_diameter_mm", "diameter_mm", "short_diameter_mm", "volume_mm3", "presence", "distance"), real),
+        **dict.fromkeys(
+            ("estimated_diameter_mm", "diameter_mm", "short_diameter_mm", "volume_mm3", "presence", "distance"), real
+        ),
     )
     return {"answers.npz": _written(answers.save)}
 
@@ -220,7 +241,11 @@ def training_state() -> Case:
     from CLIPLungLib.training.run_state import save_state
 
     module, optimizer = small_training()
-    return {"state.safetensors": _written(lambda file: save_state(file, {"network": module}, optimizer, {"epoch": 3, "best": [0.5, {"a": 1}]}))}
+    return {
+        "state.safetensors": _written(
+            lambda file: save_state(file, {"network": module}, optimizer, {"epoch": 3, "best": [0.5, {"a": 1}]})
+        )
+    }
 
 
 def small_training():
@@ -251,9 +276,39 @@ def scene_record() -> Case:
     return {"record.json": json.dumps(record).encode(), "heatmap.f4": heatmap.tobytes()}
 
 
-def nifti_with(dtype_code: int, bits: int, slope: float) -> Case:
-    """A NIfTI file whose voxels are scaled."""
+def scaled_nifti() -> Case:
+    """A NIfTI file that stores twice the HU and says so."""
     data = bytearray(itk_files("ct.nii")["ct.nii"])
-    struct.pack_into("<2h", data, 70, dtype_code, bits)
-    struct.pack_into("<2f", data, 112, slope, 0.0)
+    struct.pack_into("<2f", data, 112, 0.5, 0.0)
+    data[352:] = (2 * ct_hu()).tobytes()
     return {"ct.nii": bytes(data)}
+
+
+def figures() -> Case:
+    """Made-up figures of an evaluation and of the heat maps."""
+    from CLIPLungLib.evaluation.comparison import READERS_DIAMETER, SHIPPED, VOLUMES
+    from CLIPLungLib.evaluation.figures import LABELS
+    from CLIPLungLib.evaluation.tables import CONTEXT, GAINS, OWN_DIAMETER
+    from CLIPLungLib.model_card.saliency_table import COLUMNS
+
+    figure = {"value": 0.9, "interval": [0.8, 0.95], "n": 100}
+    every = dict.fromkeys(LABELS, figure)
+    setting = {
+        "nodules": 100,
+        "patients": 60,
+        "figures": dict.fromkeys((READERS_DIAMETER, OWN_DIAMETER, SHIPPED), every),
+        GAINS: {SHIPPED: every},
+        "one_reader": every,
+    }
+    results = {
+        "folds": [0, 1],
+        "fewest_readers": 3,
+        "bootstraps": 10,
+        "runs": {SHIPPED: {"epochs": 24}},
+        "settings": {VOLUMES: setting, CONTEXT: setting},
+        "measurement": {"outlined": figure},
+        "class_sets": {"coverage": figure},
+        "warnings": {"volume": figure | {"refused": 2}},
+    }
+    saliency = {"0.5 to 1": {"n": 100, "patients": 60} | dict.fromkeys(COLUMNS, figure)}
+    return {"results.json": json.dumps(results).encode(), "saliency.json": json.dumps(saliency).encode()}

@@ -16,8 +16,30 @@ from typing import Any
 # A small file needs no more beside what Python and the libraries hold.
 MEMORY_BYTES = 1 << 30
 READ, REFUSED = "read", "refused"
-FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pickle.find_class", "urllib.", "ftplib.", "smtplib.")
-CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown", "os.utime")
+FORBIDDEN = (
+    "socket.",
+    "subprocess.",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "pickle.find_class",
+    "urllib.",
+    "ftplib.",
+    "smtplib.",
+)
+CHANGES = (
+    "os.mkdir",
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.chmod",
+    "os.chown",
+    "os.utime",
+)
 DECOYS = ("/dev/", "/etc/passwd")
 SECRET = "secret.raw"
 
@@ -47,15 +69,20 @@ class Watch:
     def _open(self, path: Any, mode: Any, flags: Any) -> None:
         if not isinstance(path, (str, bytes)):
             return
-        name = os.path.abspath(os.fsdecode(path))
+        name = _absolute(path)
         if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND):
             self._change("open for writing", path)
         elif name == self._secret or name.startswith(DECOYS):
             self.seen.append(f"reads {name}")
 
     def _change(self, event: str, path: Any) -> None:
-        if isinstance(path, (str, bytes)) and not os.path.abspath(os.fsdecode(path)).startswith(self._folder):
+        if isinstance(path, (str, bytes)) and not _absolute(path).startswith(self._folder):
             self.seen.append(f"{event} {os.fsdecode(path)[:200]!r}, outside its folder")
+
+
+def _absolute(path: str | bytes) -> str:
+    # Links are not followed: that would open other files within the hook.
+    return os.path.abspath(os.fsdecode(path))  # noqa: PTH100
 
 
 def serve(connection: Connection, reader_name: str, root: str) -> None:
@@ -64,7 +91,7 @@ def serve(connection: Connection, reader_name: str, root: str) -> None:
     from fuzz.readers import READERS
 
     sys.dont_write_bytecode = True
-    with open(os.devnull, "w") as nowhere:  # Decoders write there what they think of damaged files.
+    with Path(os.devnull).open("w") as nowhere:  # Decoders write there what they think of damaged files.
         os.dup2(nowhere.fileno(), 2)
         os.dup2(nowhere.fileno(), 1)
     warnings.simplefilter("ignore")
@@ -75,38 +102,44 @@ def serve(connection: Connection, reader_name: str, root: str) -> None:
     cases = reader.valid()
     tempfile.tempdir = str(folder / "temporary")
     watch = Watch(folder)
+    # At first everything is imported, which may do what reading must not.
+    outcome_of(reader.read, cases[0], folder, None)
     for case in cases:
-        outcome = _outcome(reader.read, case, folder, watch)
+        outcome = outcome_of(reader.read, case, folder, watch)
         if outcome[0] != READ:
             connection.send(("invalid", f"a valid file is not read: {outcome}"))
             return
     _limit_memory()
     connection.send((READ, ""))
     while (seed := connection.recv()) is not None:
-        connection.send(_outcome(reader.read, reader.mutated(Random(f"{reader_name} {seed}"), cases), folder, watch))
+        connection.send(outcome_of(reader.read, reader.mutated(Random(f"{reader_name} {seed}"), cases), folder, watch))
 
 
-def _outcome(read: Any, case: dict[str, bytes], folder: Path, watch: Watch) -> tuple[str, str]:
+def outcome_of(read: Any, case: dict[str, bytes], folder: Path, watch: Watch | None) -> tuple[str, ...]:
+    """What happens to an input: the outcome, where, and what was said. `watch` notes what is forbidden."""
     from CLIPLungLib.errors import CLIPLungError
 
     place = folder / "input"
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     Path(str(tempfile.tempdir)).mkdir(exist_ok=True)
+    for path in place.iterdir():  # Making the folder anew takes longer than most reading.
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     for name, content in case.items():
         (place / name).write_bytes(content)
-    watch.seen.clear()
-    watch.is_on = True
+    if watch:
+        watch.seen.clear()
+        watch.is_on = True
     try:
         read(place)
         outcome = READ, ""
     except CLIPLungError as error:
         outcome = (REFUSED, "") if str(error).strip() else ("empty message", _where(error))
     except BaseException as error:
-        outcome = "foreign exception", f"{type(error).__name__} ({str(error)[:120]!r}) {_where(error)}"
+        outcome = "foreign exception", f"{type(error).__name__} {_where(error)}", repr(str(error)[:120])
     finally:
-        watch.is_on = False
-    if watch.seen:
+        if watch:
+            watch.is_on = False
+    if watch and watch.seen:
         return "forbidden", watch.seen[0]
     left = [*Path(str(tempfile.tempdir)).iterdir(), *place.glob(".cliplung-*")]
     return outcome if not left else ("leftover", left[0].name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import SimpleITK as sitk
 from helpers.cohort import cohort, rows
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.inference.cohort import run_batch
 from CLIPLungLib.inference.result import CSV_COLUMNS
 from CLIPLungLib.inference.run_folder import locked
@@ -82,6 +84,7 @@ def test_line_cut_anywhere_is_answered_again(folder, tiny, length):
 SCRIPT = """
 import sys
 from pathlib import Path
+from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.inference.cohort import run_batch
 cohort, output, weights = map(Path, sys.argv[1:])
@@ -158,6 +161,60 @@ def test_an_image_that_was_replaced_is_read_again(folder, tiny):
     run_batch(file, output, tiny)
     os.utime(folder / "two.nrrd", (1, 1))
     assert run(file, output, tiny) == ["b"]
+
+
+@pytest.mark.parametrize("gone", ["one.nrrd", "two.nrrd"])
+def test_image_that_disappeared_fails_its_rows_and_leaves_the_others(folder, tiny, gone):
+    """Whether its rows were answered before or not."""
+    lines = [f"{name}{index},{name}.nrrd,{10 + index / 20},-20,30" for index in range(3) for name in ("one", "two")]
+    file, output = cohort(folder, *lines), folder / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run_batch(file, output, tiny, heatmaps=True, progress=stopped_after(5))
+    before = rows(output)
+    away = (folder / gone).rename(folder / "away.nrrd")
+    name = gone.removesuffix(".nrrd")
+    others = {row_id for row_id in before if not row_id.startswith(name)}
+    assert not others & set(run(file, output, tiny, heatmaps=True))
+    found = rows(output)
+    assert found.keys() == {line.split(",")[0] for line in lines}
+    assert {row_id: found[row_id] for row_id in others} == {row_id: before[row_id] for row_id in others}
+    for row_id in (f"{name}{index}" for index in range(3)):
+        assert found[row_id]["status"] == "failed"
+        assert gone in found[row_id]["error"]
+        assert not found[row_id]["malignancy_probability"]
+        assert not (output / "heatmaps" / f"{row_id}.nrrd").exists()
+    # It comes back: its rows alone are answered again.
+    away.rename(folder / gone)
+    assert sorted(run(file, output, tiny, heatmaps=True)) == [f"{name}{index}" for index in range(3)]
+    assert {row["status"] for row in rows(output).values()} == {"ok"}
+
+
+def killed_with(name: str, file: Path, output: Path, weights: Path) -> None:
+    """The body of a process that is killed when this file is written but lacks its final name."""
+    before = Path.replace
+
+    def replace(self, target):
+        if str(target).endswith(name):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return before(self, target)
+
+    Path.replace = replace
+    run_batch(file, output, NoduleClassifier.load(weights, "cpu"), heatmaps=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs processes that start from a loaded one")
+def test_halves_of_files_that_kills_left_behind_go_with_the_next_run(folder, tiny, tiny_checkpoint_file):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "CLIPLungLib.inference.checkpoint"])
+    file, output = cohort(folder, *LINES[:2]), folder / "out"
+    for name in ("results.csv", "run.json", "run.json", "n0.nrrd", "n0.nrrd"):
+        process = context.Process(target=killed_with, args=(name, file, output, tiny_checkpoint_file))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        assert len(list(output.rglob(".cliplung-*"))) == 1, name
+    assert sorted(run(file, output, tiny, heatmaps=True)) == ["n0", "n1"]
+    assert list(output.rglob(".cliplung-*")) == []
 
 
 def test_heat_map_of_an_answer_that_is_not_kept_goes_with_it(folder, tiny):

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import resource
-import signal
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.cohort import cohort, rows
+from helpers.full_disk import largest_file
 
 from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.cohort import run_batch
 from CLIPLungLib.inference.result_files import write_ct, write_heatmap, write_json
 from CLIPLungLib.report.page import save_report
-
-
-@contextmanager
-def largest_file(size: int):
-    """No file grows beyond this size: what a full disk does to a program, without filling one."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 def writers(ct, result):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.lidc_folder import NODULES, write_volume
 from helpers.tiny_training import NODULES as TINY_NODULES
 from helpers.tiny_training import nodule, tiny_patches
-from made_up_folder import NODULES, write_volume
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.patch import PatchSpec
@@ -141,7 +141,7 @@ def test_failed_writing_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(OSError, match=os.strerror(28)):
+    with pytest.raises(InputError, match=os.strerror(28)):
         tiny_patches().save(file)
     assert file.read_bytes() == before
     assert [found.name for found in tmp_path.iterdir()] == ["patches.npz"]

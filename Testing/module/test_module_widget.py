@@ -375,6 +375,55 @@ def test_moved_points_are_not_exported_in_any_form(widget, application, tmp_path
     assert "nothing was written" in widget.ui.statusLabel.text
 
 
+def test_table_names_refused_nodules_and_why(widget, application, tmp_path):
+    import csv
+
+    from CLIPLungGUI.selftest import AIR_RAS, LARGE_RAS, SMALL_RAS, addTestCT
+
+    addTestCT()
+    for label, ras in (("good", LARGE_RAS), ("in air", AIR_RAS), ("dragged away", SMALL_RAS)):
+        place(widget, ras, label)
+    # An answer that was given before the point was refused stands for nothing now.
+    widget._points.SetNthControlPointPositionWorld(2, *AIR_RAS)
+    widget.onPointDropped()
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    application.save_as = str(tmp_path / "a.csv")
+    widget.exports.onCSV()
+    assert application.dialogs == []
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as stream:
+        rows = {row["id"]: row for row in csv.DictReader(stream)}
+    assert [(label, row["status"]) for label, row in rows.items()] == [
+        ("good", "ok"),
+        ("in air", "failed"),
+        ("dragged away", "failed"),
+    ]
+    for label in ("in air", "dragged away"):
+        assert rows[label]["error"] == next(row.reason for row in widget._rows() if row.label == label) != ""
+        assert rows[label]["malignancy_probability"] == ""
+    widget.selectNodule("3")
+    application.save_as = str(tmp_path / "a.json")
+    widget.exports.onJSON()
+    assert "no answer to export" in application.dialogs[0]
+
+
+def test_old_answer_is_marked_while_the_new_one_is_computed(widget):
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    addTestCT()
+    widget.selectNodule(place(widget, LARGE_RAS, "one"))
+    assert "has moved since" not in widget.ui.warningLabel.text
+    widget.onAnalyzeAgain()
+    assert widget._rows()[0].state == "waiting"
+    assert "has moved since" not in widget.ui.warningLabel.text, "it answers for this place"
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    widget._points.SetNthControlPointPositionWorld(0, LARGE_RAS[0] + 1, *LARGE_RAS[1:])
+    widget.onPointDropped()
+    assert widget._rows()[0].state == "waiting"
+    assert "has moved since" in widget.ui.warningLabel.text
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    assert "has moved since" not in widget.ui.warningLabel.text
+
+
 def test_only_the_selected_point_must_be_in_place_for_its_own_export(widget, application, tmp_path):
     from CLIPLungGUI.selftest import LARGE_RAS, SMALL_RAS, addTestCT
 

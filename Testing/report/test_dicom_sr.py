@@ -175,6 +175,35 @@ def test_ct_moved_since_it_was_loaded_is_refused(series, tmp_path, matrix):
     assert not (tmp_path / "a.dcm").exists()
 
 
+def test_ct_put_together_from_several_series_is_refused(series, tmp_path):
+    """Its files were given a SeriesInstanceUID each, and are read as one stack all the same."""
+    for number, file in enumerate(write_series(tmp_path / "torn", ramp_hu())):
+        image = pydicom.dcmread(file)
+        image.SeriesInstanceUID += f".{number}"
+        image.save_as(file)
+    ct = read_ct(tmp_path / "torn")
+    # One of its files alone must not stand for it, nor must another series in the same place.
+    for files in (sorted((tmp_path / "torn").iterdir()), [next((tmp_path / "torn").iterdir())], series):
+        with pytest.raises(InputError, match=r"several series|different SeriesInstanceUIDs"):
+            write_structured_report([ReportedNodule("N-1", result())], files, tmp_path / "report.dcm", ct)
+    assert not (tmp_path / "report.dcm").exists()
+
+
+def test_files_of_another_series_than_the_ct_are_refused(series, tmp_path):
+    others = write_series(tmp_path / "other", ramp_hu())
+    for file in others:
+        image = pydicom.dcmread(file)
+        image.SeriesInstanceUID += ".7"
+        image.save_as(file)
+    with pytest.raises(InputError, match=r"is series .*, the files are series .*\.7\. Give the files of the series"):
+        write_structured_report(
+            [ReportedNodule("N-1", result())], others, tmp_path / "report.dcm", read_ct(series[0].parent)
+        )
+    write_structured_report(
+        [ReportedNodule("N-1", result())], others, tmp_path / "report.dcm", read_ct(tmp_path / "other")
+    )
+
+
 def test_turn_about_the_own_middle_is_noticed(series, tmp_path):
     ct = read_ct(series[0].parent)
     middle = ct.to_ras((ct.size_ijk - 1) / 2)

@@ -29,6 +29,8 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 DEFLATED_RATIO_AT_MOST = 100
 # "US" is DICOM's word for "unspecified".
 HU_RESCALE_TYPES = ("", "HU", "US", "HU_MOD")
+# A slope or intercept beyond this gives no HU, and numbers that no float32 holds.
+LARGEST_RESCALE = 1e6
 UNIT_TOLERANCE = 1e-2
 
 
@@ -220,9 +222,14 @@ def _obstacle(
     grey = _text(fields, "PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2")
     if not grey or int(fields.get("SamplesPerPixel") or 1) != 1:
         return "with colour"
-    if _text(fields, "RescaleType").upper() not in HU_RESCALE_TYPES or _number(fields, "RescaleSlope") == 0:
+    if _text(fields, "RescaleType").upper() not in HU_RESCALE_TYPES or not _is_rescale(fields):
         return "not in Hounsfield units"
     return ""
+
+
+def _is_rescale(fields: Mapping[str, Any] | Dataset) -> bool:
+    slope, intercept = _number(fields, "RescaleSlope"), _number(fields, "RescaleIntercept")
+    return slope != 0 and max(abs(slope or 0.0), abs(intercept or 0.0)) <= LARGEST_RESCALE
 
 
 def _is_orientation(orientation: np.ndarray | None) -> bool:

@@ -1,0 +1,52 @@
+"""The selected nodule in the slice views: its heat map over the CT, also in views that a layout makes later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+
+from CLIPLungGUI.logic import CLIPLungLogic
+
+
+class SliceViews:
+    """Shows one nodule.
+
+    Args:
+        logic: which has the answers.
+        selection: gives the list of points and the ID of the selected one.
+        look: gives the module's parameters, or None while it is closed.
+    """
+
+    def __init__(self, logic: CLIPLungLogic, selection: Callable[[], tuple[Any, str]], look: Callable[[], Any]) -> None:
+        self.logic, self.selection, self.look = logic, selection, look
+        self._new: list[str] = []
+
+    def showOverlay(self) -> None:
+        """The selected nodule's heat map; without a selection the views are left as they are."""
+        (points, pointID), look = self.selection(), self.look()
+        if look is None or points is None or not pointID:
+            return
+        opacity = look.opacity if look.showOverlay else 0.0
+        self.logic.show(points, pointID, opacity, look.threshold, look.showLegend)
+
+    def onNodeAdded(self, node: Any) -> None:
+        """A new slice view shows what the others show."""
+        if node.IsA("vtkMRMLSliceCompositeNode"):
+            self.showOverlay()
+        if node.IsA("vtkMRMLSliceNode"):
+            self._new.append(node.GetID())
+            # The layout that makes a view fits it to its volume afterwards.
+            qt.QTimer.singleShot(0, self._placeNew)
+
+    def _placeNew(self) -> None:
+        """Views that a layout has made show what the others show, where they show it; those stay where they are."""
+        ids, self._new = self._new, []
+        points, pointID = self.selection()
+        if points is None or not pointID:
+            return
+        self.showOverlay()
+        for node in filter(None, map(slicer.mrmlScene.GetNodeByID, ids)):
+            self.logic.jumpViewTo(node, points, pointID)

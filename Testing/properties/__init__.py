@@ -1,0 +1,1 @@
+"""What holds for any volume, point and patch: property and metamorphic tests."""
