@@ -9,9 +9,9 @@ from pathlib import Path
 
 from CLIPLungLib.calibration.calibrations import Calibrations
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.inference.calibrated_result import require_calibrations
 from CLIPLungLib.inference.checkpoint import Checkpoint, load_checkpoint
 from CLIPLungLib.inference.classifier import NoduleClassifier
-from CLIPLungLib.inference.statements import require_calibrations
 from CLIPLungLib.lidc.nodule_table import LidcNodule
 from CLIPLungLib.training.calibrate import FEWEST_READERS
 from CLIPLungLib.training.cross_validation import CHECKPOINT_NAME, fold_folder, read_answers

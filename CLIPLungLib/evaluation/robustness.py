@@ -17,8 +17,8 @@ from CLIPLungLib.evaluation.fold_models import FoldModel, fold_models, folds_of_
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.image.read import read_ct
+from CLIPLungLib.inference.calibrated_result import require_calibrations
 from CLIPLungLib.inference.classifier import NoduleClassifier
-from CLIPLungLib.inference.statements import require_calibrations
 from CLIPLungLib.lidc.nodule_images import TRUE_CONTEXT, image_and_click
 from CLIPLungLib.lidc.nodule_table import LidcNodule
 from CLIPLungLib.vocabulary import EVENT_ABOVE, reached_cuts

@@ -22,11 +22,11 @@ from CLIPLungLib.evaluation.conditions import moved_click
 from CLIPLungLib.evaluation.fold_models import fold_models, folds_of_run
 from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.image.resample import grid_coordinates, sample_hu
+from CLIPLungLib.inference.calibrated_result import require_calibrations
 from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.inference.grad_cam import answer_with_grad_cam
 from CLIPLungLib.inference.readout import network_inputs
 from CLIPLungLib.inference.result import HEAT_THRESHOLD
-from CLIPLungLib.inference.statements import require_calibrations
 from CLIPLungLib.lidc.nodule_images import image_and_click
 from CLIPLungLib.lidc.nodule_table import LidcNodule
 from CLIPLungLib.lidc.training_patches import outline_volume

@@ -15,11 +15,11 @@ from CLIPLungLib.device import choose_device, is_device_fault
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import Patch, extract_patch
+from CLIPLungLib.inference.calibrated_result import nodule_result, offset_ras, require_calibrations
 from CLIPLungLib.inference.checkpoint import Checkpoint, load_checkpoint
 from CLIPLungLib.inference.outline_measurement import Measurement
 from CLIPLungLib.inference.readout import Reading, measure, network_inputs, outlines, readings
 from CLIPLungLib.inference.result import NoduleResult
-from CLIPLungLib.inference.statements import nodule_result, offset_ras, require_calibrations
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation import metrics
-from CLIPLungLib.inference.statements import require_calibrations
+from CLIPLungLib.inference.calibrated_result import require_calibrations
 from CLIPLungLib.model_card import prose
 from CLIPLungLib.model_card.diameter_plot import diameter_figure
 from CLIPLungLib.model_card.gallery import Case, case_facts, write_gallery

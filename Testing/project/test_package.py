@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from helpers.repository import LIBRARY, ROOT, cmake_list, cmake_value, s4ext_values

@@ -16,12 +16,7 @@ from CLIPLungLib.calibration.sphericity import SphericityCalibration
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import Patch, PatchSpec
-from CLIPLungLib.inference.checkpoint import load_checkpoint
-from CLIPLungLib.inference.outline_measurement import Measurement
-from CLIPLungLib.inference.readout import Reading, level_probabilities
-from CLIPLungLib.inference.result import CSV_COLUMNS, HEAT_THRESHOLD, AttributeResult, failed_row
-from CLIPLungLib.inference.result_files import checked_heatmap, require_finite, write_heatmap
-from CLIPLungLib.inference.statements import (
+from CLIPLungLib.inference.calibrated_result import (
     CUT_OFF,
     EMPTY_MAP,
     calibrated_measurement,
@@ -29,6 +24,11 @@ from CLIPLungLib.inference.statements import (
     offset_ras,
     sign_level,
 )
+from CLIPLungLib.inference.checkpoint import load_checkpoint
+from CLIPLungLib.inference.outline_measurement import Measurement
+from CLIPLungLib.inference.readout import Reading, level_probabilities
+from CLIPLungLib.inference.result import CSV_COLUMNS, HEAT_THRESHOLD, AttributeResult, failed_row
+from CLIPLungLib.inference.result_files import checked_heatmap, require_finite, write_heatmap
 from CLIPLungLib.version import __version__
 from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES, LEVEL_COUNT, best_code, level_columns
 

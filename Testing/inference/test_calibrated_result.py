@@ -10,10 +10,10 @@ import pytest
 
 from CLIPLungLib.calibration.calibrations import Calibrations
 from CLIPLungLib.calibration.ordinal import Calibration
+from CLIPLungLib.inference.calibrated_result import CUT_OFF, attribute_results, reading_warnings, sign_level
 from CLIPLungLib.inference.checkpoint import load_checkpoint
 from CLIPLungLib.inference.outline_measurement import Measurement
 from CLIPLungLib.inference.readout import Reading, level_probabilities
-from CLIPLungLib.inference.statements import CUT_OFF, attribute_results, reading_warnings, sign_level
 from CLIPLungLib.vocabulary import LEVEL_COUNT, level_columns
 
 PLAIN = Calibrations(Calibration(1.0, (0.0, 1.0, 2.0)), 0.5, None)
