@@ -16,6 +16,7 @@ from CLIPLungLib.image.dicom.geometry import Stack, place_slices
 from CLIPLungLib.image.dicom.grouping import is_even_stack, largest_stack, require_whole, torn_series, without_copies
 from CLIPLungLib.image.dicom.header import SliceHeader, is_dicom, read_headers, scan_files
 from CLIPLungLib.image.dicom.notes import choice_notes, file_names, label, left_out_notes, listed_labels, slice_notes
+from CLIPLungLib.image.dicom.search import _children, _holds, _identity
 from CLIPLungLib.image.read import read_ct
 
 AXIAL = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
@@ -425,3 +426,16 @@ def test_a_series_named_by_the_end_of_two_uids_is_refused(tmp_path):
         read_ct(tmp_path, "33")
     with pytest.raises(InputError, match="No series has the UID '44' or ends so"):
         read_ct(tmp_path, "44")
+
+
+def test_what_vanishes_during_a_search_is_passed_over(tmp_path):
+    gone = tmp_path / "gone"
+    assert _children(gone) == []
+    assert _holds(gone, b"1.2.3") is False
+    assert _identity(gone) == str(gone)
+
+
+@pytest.mark.parametrize(("before", "is_found"), [(0, True), ((1 << 16) - 5, True), ((1 << 16) - 4, False)])
+def test_a_uid_is_looked_for_at_the_beginning_of_a_file(tmp_path, before, is_found):
+    (tmp_path / "file").write_bytes(bytes(before) + b"1.2.3" + bytes(100))
+    assert _holds(tmp_path / "file", b"1.2.3") is is_found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ from CLIPLungLib.inference.calibrated_result import (
 from CLIPLungLib.inference.checkpoint import load_checkpoint
 from CLIPLungLib.inference.outline_measurement import Measurement
 from CLIPLungLib.inference.readout import Reading, level_probabilities
-from CLIPLungLib.inference.result import CSV_COLUMNS, HEAT_THRESHOLD, AttributeResult, failed_row
+from CLIPLungLib.inference.result import CSV_COLUMNS, HEAT_THRESHOLD, AttributeResult, NoduleMeasurement, failed_row
 from CLIPLungLib.inference.result_files import checked_heatmap, require_finite, write_heatmap
 from CLIPLungLib.version import __version__
 from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES, LEVEL_COUNT, best_code, level_columns
@@ -172,6 +172,11 @@ def test_json_holds_all_numbers(checkpoint):
     assert plain["warnings"] == ["of the patch"]
     assert "Research use only" in plain["notice"]
     assert json.loads(replace(found, measurement=None).to_json())["measurement"] is None
+
+
+def test_measurement_comes_back_from_json(checkpoint):
+    found = result(checkpoint).measurement
+    assert NoduleMeasurement.from_dict(json.loads(json.dumps(asdict(found)))) == found
 
 
 def test_row_of_the_table_by_hand(checkpoint):

@@ -137,8 +137,9 @@ def test_a_file_just_within_its_limits_is_read(tiny_checkpoint_file, monkeypatch
                 load_checkpoint(tiny_checkpoint_file)
 
 
-def test_the_largest_file_is_a_gibibyte():
+def test_the_largest_file_and_what_it_may_hold():
     assert module.LARGEST_FILE_BYTES == 2**30
+    assert (module.MOST_TENSORS, module.LARGEST_WHITENING) == (5000, 4096)
     assert module.LARGEST_PATCH_VOXELS == 2**24
 
 

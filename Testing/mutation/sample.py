@@ -13,6 +13,7 @@ import argparse
 import math
 import os
 import random
+import shlex
 import shutil
 import sys
 import tempfile
@@ -31,8 +32,12 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("image", "inference", "calibration")
 NOT_COPIED = shutil.ignore_patterns(".*", "runs", "__pycache__", "*.egg-info", "demo-output", "Screenshots")
 LONGEST_SECONDS = 900.0
-# Takes longer than all other tests of its room; its faults are found by those too.
-SLOW = ("Testing/inference/test_cohort_resume.py::test_a_process_killed_at_any_moment_loses_nothing",)
+NOT_RUN = (
+    # Takes longer than all other tests of its room; its faults are found by those too.
+    "Testing/inference/test_cohort_resume.py::test_a_process_killed_at_any_moment_loses_nothing",
+    # Fails on a busy computer, whatever the change.
+    "Testing/image/test_hostile_files.py::test_nrrd_header_is_refused[half a million keys]",
+)
 
 
 def main() -> int:
@@ -99,8 +104,10 @@ def test_command(file: Path) -> str:
     module = ".".join(file.with_suffix("").parts)
     tests = sorted(Path("Testing", file.parts[1]).glob("test_*.py"))
     tests.sort(key=lambda test: (file.stem not in test.stem, module not in test.read_text(encoding="utf-8")))
-    slow = " ".join(f"--deselect {name}" for name in SLOW)
-    return f"{sys.executable} -m pytest -x -q -p no:cacheprovider {slow} {' '.join(map(str, tests))}"
+    left_out = [part for name in NOT_RUN for part in ("--deselect", name)]
+    return shlex.join(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *left_out, *map(str, tests)]
+    )
 
 
 def described(mutant: MutationSpec) -> str:
