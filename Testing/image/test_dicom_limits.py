@@ -14,7 +14,7 @@ from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.dicom.frames import frame_count
 from CLIPLungLib.image.dicom.geometry import Stack, place_slices
 from CLIPLungLib.image.dicom.grouping import is_even_stack, largest_stack, require_whole, torn_series, without_copies
-from CLIPLungLib.image.dicom.header import SliceHeader, is_dicom, read_headers, scan_files
+from CLIPLungLib.image.dicom.header import SliceHeader, _numbers, is_dicom, read_headers, scan_files
 from CLIPLungLib.image.dicom.notes import choice_notes, file_names, label, left_out_notes, listed_labels, slice_notes
 from CLIPLungLib.image.dicom.search import _children, _holds, _identity
 from CLIPLungLib.image.read import read_ct
@@ -439,3 +439,11 @@ def test_what_vanishes_during_a_search_is_passed_over(tmp_path):
 def test_a_uid_is_looked_for_at_the_beginning_of_a_file(tmp_path, before, is_found):
     (tmp_path / "file").write_bytes(bytes(before) + b"1.2.3" + bytes(100))
     assert _holds(tmp_path / "file", b"1.2.3") is is_found
+
+
+@pytest.mark.parametrize(
+    "value", ["words", object(), [1.0, "x"], [1.0, [2.0]], [1.0, float("inf")], [1.0], [1.0, 2.0, 3.0], None]
+)
+def test_what_are_no_two_numbers(value):
+    assert _numbers({"PixelSpacing": value}, "PixelSpacing", 2) is None
+    assert _numbers({"PixelSpacing": [1, "2.5"]}, "PixelSpacing", 2).tolist() == [1, 2.5]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 
@@ -161,3 +162,51 @@ def test_the_feature_space_comes_back(tiny_checkpoint_file, tmp_path):
     again = load_checkpoint(tmp_path / "a.safetensors")
     np.testing.assert_array_equal(again.feature_space.mean, space.mean)
     assert again.draws_outline is False
+
+
+CALIBRATIONS = {
+    "probability": {"slope": 1.0, "offsets": [0.0, 1.0, 2.0]},
+    "class_set_threshold": 0.5,
+    "outline": {
+        "diameter": {"scale": 1.0, "power": 1.0, "log_half_width": 0.2},
+        "volume": {"scale": 1.0, "power": 1.0, "log_half_width": 0.5},
+        "sphericity": {"intercept": 1.0, "text": 0.2, "axis_ratio": 1.5, "compactness": 0.5},
+        "limits": {"largest_distance": 9.0, "least_presence": 0.1},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "low", "high", "below", "above"),
+    [
+        ("probability.slope", 1e-6, 1e6, 0.9e-6, 1.1e6),
+        ("class_set_threshold", 0, 1, -0.01, 1.01),
+        *((f"outline.{size}.scale", 1e-6, 1e6, 0.9e-6, 1.1e6) for size in ("diameter", "volume")),
+        *((f"outline.{size}.power", 1e-3, 1e3, 0.9e-3, 1.1e3) for size in ("diameter", "volume")),
+        *((f"outline.{size}.log_half_width", 0, 100, -0.01, 100.1) for size in ("diameter", "volume")),
+        *((f"outline.sphericity.{name}", -1e3, 1e3, -1001, 1001) for name in ("intercept", "text", "axis_ratio")),
+        ("outline.limits.largest_distance", 1e-9, 1e6, 0.9e-9, 1.1e6),
+        ("outline.limits.least_presence", -1e-6, 1, -1.1e-6, 1.01),
+    ],
+)
+def test_limits_of_the_calibrations(path, low, high, below, above):
+    for value, is_right in ((low, True), (high, True), (below, False), (above, False)):
+        values = copy.deepcopy(CALIBRATIONS)
+        *above_it, name = path.split(".")
+        place = values
+        for step in above_it:
+            place = place[step]
+        place[name] = value
+        assert (HEADER_SCHEMA["calibrations"](values) == "") is is_right, value
+
+
+@pytest.mark.parametrize(
+    ("offsets", "is_right"), [([-1e6, 0, 1e6], True), ([-1.1e6, 0, 1], False), ([0, 1, 1.1e6], False), ([0, 1], False)]
+)
+def test_limits_of_the_offsets(offsets, is_right):
+    values = CALIBRATIONS | {"probability": {"slope": 1.0, "offsets": offsets}}
+    assert (HEADER_SCHEMA["calibrations"](values) == "") is is_right
+
+
+def test_calibrations_may_lack_an_outline():
+    assert HEADER_SCHEMA["calibrations"](CALIBRATIONS | {"outline": None}) == HEADER_SCHEMA["calibrations"](None) == ""
