@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation import metrics
 from CLIPLungLib.evaluation.bootstrap import BOOTSTRAPS, Estimate, estimate, patient_weights
@@ -22,7 +23,6 @@ from CLIPLungLib.evaluation.interval_coverage import (
     warning_figures,
 )
 from CLIPLungLib.evaluation.reader_reference import SIGN_NAMES, ReaderReference, reader_pairs
-from CLIPLungLib.lidc.nodule_table import LidcNodule
 from CLIPLungLib.training.calibrate import FEWEST_READERS, one_answer_per_nodule
 from CLIPLungLib.training.fold_answers import FoldAnswers
 
@@ -44,7 +44,7 @@ Estimates = dict[str, dict[str, Any]]
 
 def evaluate(
     folder: Path,
-    nodules: Sequence[LidcNodule],
+    nodules: Sequence[Nodule],
     repeats: int = BOOTSTRAPS,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _read_runs(folder: Path) -> dict[str, FinishedRun]:
     return {name: FinishedRun.read(folder / name) for name in ordered}
 
 
-def _chosen(setting: str, answers: FoldAnswers, nodules: Sequence[LidcNodule]) -> np.ndarray:
+def _chosen(setting: str, answers: FoldAnswers, nodules: Sequence[Nodule]) -> np.ndarray:
     """(V,) bool: the answers a setting is about."""
     if setting == ALL_NODULES:
         return one_answer_per_nodule(answers, nodules, fewest_readers=1)
@@ -104,12 +104,12 @@ def _chosen(setting: str, answers: FoldAnswers, nodules: Sequence[LidcNodule]) -
     return chosen
 
 
-def _reference(answers: FoldAnswers, nodules: Sequence[LidcNodule]) -> ReaderReference:
+def _reference(answers: FoldAnswers, nodules: Sequence[Nodule]) -> ReaderReference:
     return ReaderReference.of_nodules([nodules[index] for index in answers.nodule])
 
 
 def _setting(
-    setting: str, chosen: np.ndarray, runs: Mapping[str, FinishedRun], nodules: Sequence[LidcNodule], repeats: int
+    setting: str, chosen: np.ndarray, runs: Mapping[str, FinishedRun], nodules: Sequence[Nodule], repeats: int
 ) -> dict[str, Any]:
     shipped = runs[SHIPPED]
     everything, fit = _reference(shipped.answers, nodules), _chosen(VOLUMES, shipped.answers, nodules)
@@ -181,7 +181,7 @@ def _estimate(figure: Figure, weights: np.ndarray) -> Estimate:
     return estimate(figure.value, weights, figure.n)
 
 
-def one_reader_figures(nodules: Sequence[LidcNodule], repeats: int = BOOTSTRAPS) -> Estimates:
+def one_reader_figures(nodules: Sequence[Nodule], repeats: int = BOOTSTRAPS) -> Estimates:
     """Spearman of one reader with the mean of the others, for every sign; nodules with fewer than three readers do not count."""
     found: Estimates = {}
     for sign in SIGN_NAMES:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from CLIPLungLib.calibration.calibrations import Calibrations
+from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.calibrated_result import require_calibrations
 from CLIPLungLib.inference.checkpoint import Checkpoint, load_checkpoint
 from CLIPLungLib.inference.classifier import NoduleClassifier
-from CLIPLungLib.lidc.nodule_table import LidcNodule
 from CLIPLungLib.training.calibrate import FEWEST_READERS
 from CLIPLungLib.training.cross_validation import CHECKPOINT_NAME, fold_folder, read_answers
 from CLIPLungLib.training.fold_answers import FoldAnswers
@@ -30,7 +30,7 @@ class FoldModel:
 
     fold: int
     classifier: NoduleClassifier
-    nodules: list[LidcNodule]
+    nodules: list[Nodule]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ def folds_of_run(folder: Path) -> list[int]:
     return folds
 
 
-def fold_models(folder: Path, nodules: Sequence[LidcNodule], device: str = "auto") -> Iterator[FoldModel]:
+def fold_models(folder: Path, nodules: Sequence[Nodule], device: str = "auto") -> Iterator[FoldModel]:
     """Fold after fold; one network is in memory at a time.
 
     Args:

@@ -10,13 +10,13 @@ import numpy as np
 
 from CLIPLungLib.calibration.conformal import class_set
 from CLIPLungLib.calibration.measurement import MeasurementCalibration
+from CLIPLungLib.dataset.nodule_images import PATCH_KINDS
+from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.evaluation import metrics
 from CLIPLungLib.evaluation.bootstrap import Estimate, estimate, patient_weights
 from CLIPLungLib.evaluation.cross_fitting import Predictions
 from CLIPLungLib.evaluation.fold_models import FinishedRun
 from CLIPLungLib.evaluation.reader_reference import ReaderReference
-from CLIPLungLib.lidc.nodule_images import PATCH_KINDS
-from CLIPLungLib.lidc.nodule_table import LidcNodule
 from CLIPLungLib.training.fold_answers import FoldAnswers
 from CLIPLungLib.vocabulary import CLASSES
 
@@ -73,7 +73,7 @@ def class_set_figures(
     return {name: figure.to_dict() for name, figure in found.items()}
 
 
-def warning_figures(run: FinishedRun, nodules: Sequence[LidcNodule], repeats: int) -> Figures:
+def warning_figures(run: FinishedRun, nodules: Sequence[Nodule], repeats: int) -> Figures:
     """Share of images with an out-of-distribution warning, per kind: few of the nodules, many of the places without one.
 
     A refused click shows no answer, so it counts in neither; `refused` says how many there were.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from CLIPLungLib.lidc.nodule_table import LidcNodule
+from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.training.calibrate import FEWEST_READERS
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, reached_cuts
 
@@ -40,7 +40,7 @@ class ReaderReference:
     signs: dict[str, np.ndarray]
 
     @classmethod
-    def of_nodules(cls, nodules: Sequence[LidcNodule]) -> ReaderReference:
+    def of_nodules(cls, nodules: Sequence[Nodule]) -> ReaderReference:
         """From the table's rows."""
         return cls(
             rating=np.array([nodule.malignancy for nodule in nodules]),
@@ -54,13 +54,13 @@ class ReaderReference:
         )
 
 
-def reader_codes(nodule: LidcNodule, sign: str) -> np.ndarray:
+def reader_codes(nodule: Nodule, sign: str) -> np.ndarray:
     """(R,) what every reader said: the code, or for calcification 1 where it is absent."""
     codes = np.array(nodule.ratings[CALCIFICATION if sign == CALCIFICATION_ABSENT else sign], dtype=np.float64)
     return (codes == ABSENT).astype(np.float64) if sign == CALCIFICATION_ABSENT else codes
 
 
-def reader_pairs(nodules: Sequence[LidcNodule], sign: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def reader_pairs(nodules: Sequence[Nodule], sign: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Every reader's code (P,), the mean of the other readers of the same nodule (P,), and the nodule's place (P,).
 
     Nodules with fewer than FEWEST_READERS readers are left out.

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from CLIPLungLib.dataset.nodule_images import TRUE_CONTEXT, image_and_click
+from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation import metrics
 from CLIPLungLib.evaluation.bootstrap import Estimate, estimate, patient_weights
@@ -19,8 +21,6 @@ from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.image.read import read_ct
 from CLIPLungLib.inference.calibrated_result import require_calibrations
 from CLIPLungLib.inference.classifier import NoduleClassifier
-from CLIPLungLib.lidc.nodule_images import TRUE_CONTEXT, image_and_click
-from CLIPLungLib.lidc.nodule_table import LidcNodule
 from CLIPLungLib.vocabulary import EVENT_ABOVE, reached_cuts
 
 DICOM_FOLDER = "dicom"
@@ -60,8 +60,8 @@ class Pairs:
 
 def measure_robustness(
     run: Path,
-    lidc_folder: Path,
-    nodules: Sequence[LidcNodule],
+    data_folder: Path,
+    nodules: Sequence[Nodule],
     device: str = "auto",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def measure_robustness(
 
     Args:
         run: folder of a finished cross-validation.
-        lidc_folder: of the table and its images.
+        data_folder: of the table and its images.
         nodules: all rows of the table.
         device: where to compute.
         progress: called after each fold and kind of image.
@@ -78,7 +78,7 @@ def measure_robustness(
     parts: dict[str, list[Pairs]] = {}
     for done, model in enumerate(fold_models(run, nodules, device)):
         for step, kind in enumerate(kinds):
-            for key, found in _pairs_of_kind(lidc_folder, model, kind).items():
+            for key, found in _pairs_of_kind(data_folder, model, kind).items():
                 parts.setdefault(key, []).append(found)
             if progress:
                 progress(done * len(kinds) + step + 1, len(folds) * len(kinds), f"fold {model.fold}, {kind}s")
@@ -98,7 +98,7 @@ def _named(key: str, pairs: Pairs | None) -> dict[str, Pairs]:
 
 
 def changed_scans(
-    folder: Path, nodules: Sequence[LidcNodule], classifier: NoduleClassifier, kind: str = "volume", seed: int = 0
+    folder: Path, nodules: Sequence[Nodule], classifier: NoduleClassifier, kind: str = "volume", seed: int = 0
 ) -> dict[str, Pairs]:
     """Answers for every condition on the images of one kind, against the same image unchanged.
 
@@ -146,7 +146,7 @@ def _changes(ct: CTVolume, point: np.ndarray, rng: np.random.Generator) -> Itera
 
 
 def other_images(
-    folder: Path, nodules: Sequence[LidcNodule], classifier: NoduleClassifier, kind: str, reference: str = "volume"
+    folder: Path, nodules: Sequence[Nodule], classifier: NoduleClassifier, kind: str, reference: str = "volume"
 ) -> Pairs | None:
     """Answers for images of one kind against those of another, for the nodules that have both; None without any."""
     rows = []
@@ -157,7 +157,7 @@ def other_images(
     return _pairs(rows, 0) if rows else None
 
 
-def whole_scans(folder: Path, nodules: Sequence[LidcNodule], classifier: NoduleClassifier) -> Pairs | None:
+def whole_scans(folder: Path, nodules: Sequence[Nodule], classifier: NoduleClassifier) -> Pairs | None:
     """Nodules whose whole scan is there as DICOM: with a click alone in that scan, against their volume; None without any."""
     rows = []
     for nodule in nodules:
@@ -169,7 +169,7 @@ def whole_scans(folder: Path, nodules: Sequence[LidcNodule], classifier: NoduleC
 
 
 def _pair_of_images(
-    images: Sequence[tuple[CTVolume, np.ndarray]], nodule: LidcNodule, classifier: NoduleClassifier
+    images: Sequence[tuple[CTVolume, np.ndarray]], nodule: Nodule, classifier: NoduleClassifier
 ) -> PairRow:
     patches = [extract_patch(ct, click, classifier.checkpoint.patch) for ct, click in images]
     (first, second), (before, after) = _answers(classifier, patches, [ct for ct, _ in images])

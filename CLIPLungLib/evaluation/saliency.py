@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
+from CLIPLungLib.dataset.nodule_images import image_and_click, nodule_outlines
+from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.evaluation import metrics
 from CLIPLungLib.evaluation.bootstrap import estimate, patient_weights
 from CLIPLungLib.evaluation.conditions import moved_click
@@ -27,9 +29,6 @@ from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.inference.grad_cam import answer_with_grad_cam
 from CLIPLungLib.inference.readout import network_inputs
 from CLIPLungLib.inference.result import HEAT_THRESHOLD
-from CLIPLungLib.lidc.nodule_images import image_and_click
-from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import outline_volume
 from CLIPLungLib.model.network import CLIPLungNetwork
 
 CLICK_MM = 5.0
@@ -89,7 +88,7 @@ def blob_at(click_ras: np.ndarray, patch: Patch) -> np.ndarray:
 
 
 def judge_nodules(
-    lidc_folder: Path, nodules: Sequence[LidcNodule], classifier: NoduleClassifier, seed: int = 0
+    data_folder: Path, nodules: Sequence[Nodule], classifier: NoduleClassifier, seed: int = 0
 ) -> tuple[list[JudgedMap], list[str]]:
     """Every nodule with a volume and an outline, and whose patient it is. The maps are those a click gets, second look and all."""
     checkpoint = classifier.checkpoint
@@ -98,10 +97,11 @@ def judge_nodules(
     random_network = CLIPLungNetwork(checkpoint.network.config).eval().requires_grad_(False).to(classifier.device)
     judged, patients = [], []
     for nodule in nodules:
-        outline = outline_volume(lidc_folder, nodule)
-        if outline is None or "volume" not in nodule.images:
+        found = nodule_outlines(data_folder, nodule).get("volume")
+        if found is None or "volume" not in nodule.images:
             continue
-        ct, point_ras = image_and_click(lidc_folder, nodule, "volume")
+        outline = found.inside
+        ct, point_ras = image_and_click(data_folder, nodule, "volume")
         rng = np.random.default_rng([seed, *nodule.nodule_id.encode()])
         click_ras = moved_click(ct, point_ras, CLICK_MM, rng)
         ((reading, heat),) = classifier.read_patches_with_heat([extract_patch(ct, click_ras, checkpoint.patch)], [ct])
@@ -132,8 +132,8 @@ def summarise(judged: Sequence[JudgedMap], patients: Sequence[str]) -> dict[str,
 
 def measure_saliency(
     run: Path,
-    lidc_folder: Path,
-    nodules: Sequence[LidcNodule],
+    data_folder: Path,
+    nodules: Sequence[Nodule],
     device: str = "auto",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
@@ -141,7 +141,7 @@ def measure_saliency(
 
     Args:
         run: folder of a finished cross-validation.
-        lidc_folder: of the table and its images.
+        data_folder: of the table and its images.
         nodules: all rows of the table.
         device: where to compute.
         progress: called after each fold.
@@ -150,7 +150,7 @@ def measure_saliency(
     patients: list[str] = []
     folds = folds_of_run(run)
     for done, model in enumerate(fold_models(run, nodules, device)):
-        maps, owners = judge_nodules(lidc_folder, model.nodules, model.classifier)
+        maps, owners = judge_nodules(data_folder, model.nodules, model.classifier)
         judged += maps
         patients += owners
         if progress:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import gzip
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +9,9 @@ import numpy as np
 from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.write import write_volume
 from CLIPLungLib.inference.result import NoduleResult
 
-RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 ROUNDING_TOLERANCE = 1e-5
 
 
@@ -57,7 +54,7 @@ def write_heatmap(result: NoduleResult, path: Path) -> None:
     """
     if Path(path).suffix.lower() != ".nrrd":
         raise InputError(f"'{path}' is no name for a heat map: it is stored as NRRD. Choose a name that ends in .nrrd.")
-    _write_volume(checked_heatmap(result), result.heatmap_to_ras, path)
+    write_volume(checked_heatmap(result), result.heatmap_to_ras, path)
 
 
 def write_ct(ct: CTVolume, path: Path) -> None:
@@ -66,26 +63,7 @@ def write_ct(ct: CTVolume, path: Path) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    _write_volume(ct.hu, ct.ijk_to_ras, path)
-
-
-def _write_volume(voxels: np.ndarray, ijk_to_ras: np.ndarray, path: Path) -> None:
-    import SimpleITK as sitk
-
-    image = sitk.GetImageFromArray(voxels)
-    matrix_lps = RAS_TO_LPS @ np.asarray(ijk_to_ras, dtype=np.float64)
-    spacing_mm = np.linalg.norm(matrix_lps[:3, :3], axis=0)
-    image.SetOrigin(matrix_lps[:3, 3].tolist())  # type: ignore[no-untyped-call]
-    image.SetSpacing(spacing_mm.tolist())  # type: ignore[no-untyped-call]
-    image.SetDirection((matrix_lps[:3, :3] / spacing_mm).ravel().tolist())  # type: ignore[no-untyped-call]
-    with writing(path) as temporary:
-        try:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
-            # On a full disk the writer can lose the end of the file and not notice.
-            _, _, packed = temporary.read_bytes().partition(b"\n\n")
-            gzip.decompress(packed)
-        except (RuntimeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise OSError(errno.ENOSPC, "the file did not arrive whole") from error
+    write_volume(ct.hu, ct.ijk_to_ras, path)
 
 
 def checked_heatmap(result: NoduleResult) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""LIDC-IDRI: the readers' annotations, the nodule table, and patches for training."""
+"""LIDC-IDRI: the readers' annotations, and from them a data folder as `dataset` reads it."""

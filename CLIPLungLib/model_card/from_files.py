@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from CLIPLungLib.dataset.nodule_table import Nodule, read_nodules
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.bootstrap import Estimate
 from CLIPLungLib.evaluation.comparison import READERS_DIAMETER, SHIPPED, VOLUMES
@@ -20,7 +21,6 @@ from CLIPLungLib.evaluation.interval_coverage import own_diameter_mm
 from CLIPLungLib.evaluation.reader_reference import SIGN_NAMES, ReaderReference
 from CLIPLungLib.evaluation.tables import all_tables, rule_text
 from CLIPLungLib.inference.checkpoint import load_checkpoint
-from CLIPLungLib.lidc.nodule_table import LidcNodule, read_nodules
 from CLIPLungLib.model_card.card import CardPredictions, checkpoint_facts, write_card
 from CLIPLungLib.model_card.gallery import worst_cases
 from CLIPLungLib.model_card.interval_plots import Row
@@ -36,7 +36,7 @@ def write_model_card(
     robustness_file: Path | None,
     saliency_file: Path | None,
     runs: Path,
-    lidc_folder: Path,
+    data_folder: Path,
     output: Path,
     gallery: bool = False,
 ) -> Path:
@@ -58,7 +58,7 @@ def write_model_card(
     if saliency_file:
         with figures_of(saliency_file):
             tables[SALIENCY_HEADING] = saliency_table(read_figures(saliency_file))
-    predictions, nodules = _card_predictions(FinishedRun.read(runs / SHIPPED), read_nodules(lidc_folder), intervals)
+    predictions, nodules = _card_predictions(FinishedRun.read(runs / SHIPPED), read_nodules(data_folder), intervals)
     size = predictions.size_probability
     return write_card(
         rule,
@@ -68,13 +68,13 @@ def write_model_card(
         output,
         signs,
         robustness,
-        worst_cases(lidc_folder, nodules, predictions.probability, size_probability=size) if gallery else None,
+        worst_cases(data_folder, nodules, predictions.probability, size_probability=size) if gallery else None,
     )
 
 
 def _card_predictions(
-    run: FinishedRun, nodules: list[LidcNodule], auc_intervals: dict[str, tuple[float, float]]
-) -> tuple[CardPredictions, list[LidcNodule]]:
+    run: FinishedRun, nodules: list[Nodule], auc_intervals: dict[str, tuple[float, float]]
+) -> tuple[CardPredictions, list[Nodule]]:
     """What the plots show, and the nodules it is of: those with a volume and enough readers."""
     rows = [nodules[index] for index in run.answers.nodule]
     enough = np.array([nodule.n_readers >= FEWEST_READERS for nodule in rows])

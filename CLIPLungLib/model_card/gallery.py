@@ -13,9 +13,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.read import read_ct
-from CLIPLungLib.lidc.nodule_table import LidcNodule
 from CLIPLungLib.model_card.plot_style import INK, SOFT, TEXT_POINTS, new_figure, save_figure
 from CLIPLungLib.report.slice_pictures import PLANES, Plane, draw_outline, grey_picture, sample_plane
 from CLIPLungLib.vocabulary import ATTRIBUTES, EVENT_ABOVE
@@ -36,7 +36,7 @@ class Case:
         outline: the readers' own; None without one.
     """
 
-    nodule: LidcNodule
+    nodule: Nodule
     probability: float
     ct: CTVolume
     point_ras: np.ndarray
@@ -52,7 +52,7 @@ def worst(rating: np.ndarray, probability: np.ndarray, count: int) -> np.ndarray
     return order[error[order] > 0.5]
 
 
-def read_case(folder: Path, nodule: LidcNodule, probability: float, size_probability: float | None = None) -> Case:
+def read_case(folder: Path, nodule: Nodule, probability: float, size_probability: float | None = None) -> Case:
     """A case from the LIDC folder.
 
     Raises:
@@ -68,7 +68,7 @@ def read_case(folder: Path, nodule: LidcNodule, probability: float, size_probabi
 
 def worst_cases(
     folder: Path,
-    nodules: Sequence[LidcNodule],
+    nodules: Sequence[Nodule],
     probability: np.ndarray,
     count: int = 8,
     size_probability: np.ndarray | None = None,

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from CLIPLungLib.dataset.nodule_images import PATCH_KINDS, TRUE_CONTEXT
+from CLIPLungLib.dataset.nodule_table import Nodule
+from CLIPLungLib.dataset.training_patches import EMPTY_BEYOND_MM, MARGIN_PIXELS, TrainingPatches
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.patch import PatchSpec
-from CLIPLungLib.lidc.nodule_images import PATCH_KINDS, TRUE_CONTEXT
-from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import EMPTY_BEYOND_MM, MARGIN_PIXELS, TrainingPatches
 from CLIPLungLib.training.augmentation import apply_grids, random_grey, random_grids
 from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.objective import Targets
@@ -44,7 +44,7 @@ class TrainingSet:
         InputError: patches that do not fit table or settings, or no nodule to learn from.
     """
 
-    def __init__(self, patches: TrainingPatches, nodules: Sequence[LidcNodule], config: TrainConfig) -> None:
+    def __init__(self, patches: TrainingPatches, nodules: Sequence[Nodule], config: TrainConfig) -> None:
         patches.require_fit(nodules, config.patch)
         self.patches = patches
         self.nodules = nodules
@@ -144,7 +144,7 @@ def validation_patients(patients: np.ndarray, share: float, seed: int) -> np.nda
 
 def evaluation_batches(
     patches: TrainingPatches,
-    nodules: Sequence[LidcNodule],
+    nodules: Sequence[Nodule],
     chosen: np.ndarray,
     spec: PatchSpec,
     batch_size: int = 16,
@@ -192,7 +192,7 @@ def _stacked(
 
 
 def _targets(
-    nodules: Sequence[LidcNodule], patches: TrainingPatches, chosen: np.ndarray, weight: np.ndarray, outline: Tensor
+    nodules: Sequence[Nodule], patches: TrainingPatches, chosen: np.ndarray, weight: np.ndarray, outline: Tensor
 ) -> Targets:
     rows = [nodules[index] for index in patches.nodule[chosen]]
     return Targets(

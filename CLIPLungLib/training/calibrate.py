@@ -12,7 +12,7 @@ from CLIPLungLib.calibration.measurement import fit_measurement_calibration
 from CLIPLungLib.calibration.ordinal import fit_calibration
 from CLIPLungLib.calibration.out_of_distribution import fit_limits
 from CLIPLungLib.calibration.sphericity import fit_sphericity
-from CLIPLungLib.lidc.nodule_table import LidcNodule
+from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.training.fold_answers import FoldAnswers
 
 # Calibrations are fitted on, and figures are about, nodules that so many readers rated.
@@ -21,7 +21,7 @@ FEWEST_READERS = 3
 WHOLE_NODULE = ("volume", "cube", "crop")
 
 
-def fit_calibrations(answers: FoldAnswers, nodules: Sequence[LidcNodule], draws_outline: bool) -> Calibrations:
+def fit_calibrations(answers: FoldAnswers, nodules: Sequence[Nodule], draws_outline: bool) -> Calibrations:
     """Calibrations for the network that shall be used with them.
 
     Args:
@@ -40,7 +40,7 @@ def fit_calibrations(answers: FoldAnswers, nodules: Sequence[LidcNodule], draws_
     return Calibrations(probability, threshold, _fit_outline(answers, chosen, nodules) if draws_outline else None)
 
 
-def _fit_outline(answers: FoldAnswers, rated: FoldAnswers, nodules: Sequence[LidcNodule]) -> OutlineCalibrations:
+def _fit_outline(answers: FoldAnswers, rated: FoldAnswers, nodules: Sequence[Nodule]) -> OutlineCalibrations:
     # Only volumes show a nodule from end to end.
     whole = rated.of(rated.is_kind("volume") & np.isfinite(rated.diameter_mm))
     outlined = [nodules[index] for index in whole.nodule]
@@ -59,7 +59,7 @@ def _fit_outline(answers: FoldAnswers, rated: FoldAnswers, nodules: Sequence[Lid
     )
 
 
-def one_answer_per_nodule(answers: FoldAnswers, nodules: Sequence[LidcNodule], fewest_readers: int) -> np.ndarray:
+def one_answer_per_nodule(answers: FoldAnswers, nodules: Sequence[Nodule], fewest_readers: int) -> np.ndarray:
     """(V,) bool: the volume of every nodule with enough readers, or its slice where there is no volume; refused clicks have none."""
     readers = np.array([nodules[index].n_readers for index in answers.nodule])
     usable = (readers >= fewest_readers) & ~answers.refused

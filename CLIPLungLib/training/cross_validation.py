@@ -16,12 +16,12 @@ import numpy as np
 from CLIPLungLib.atomic_write import remove_leftovers
 from CLIPLungLib.calibration.calibrations import Calibrations
 from CLIPLungLib.calibration.out_of_distribution import fit_feature_space
+from CLIPLungLib.dataset.nodule_table import Nodule
+from CLIPLungLib.dataset.training_patches import TrainingPatches
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.lidc.citations import DATA_CITATION, METHOD_CITATION
-from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import TrainingPatches
 from CLIPLungLib.model.text_encoder import TextEncoder
 from CLIPLungLib.training.calibrate import FEWEST_READERS, fit_calibrations
 from CLIPLungLib.training.config import TrainConfig
@@ -42,8 +42,8 @@ def fold_folder(run: Path, fold: int) -> Path:
 def cross_validate(
     config: TrainConfig,
     patches: TrainingPatches,
-    nodules: Sequence[LidcNodule],
-    lidc_folder: Path,
+    nodules: Sequence[Nodule],
+    data_folder: Path,
     output: Path,
     device: str = "auto",
     text_encoder: TextEncoder | None = None,
@@ -55,7 +55,7 @@ def cross_validate(
         config: settings; its `train_folds` are all folds, of which each is left out in turn.
         patches: prepared from the images of `nodules`.
         nodules: all rows of the table.
-        lidc_folder: of the table and its images.
+        data_folder: of the table and its images.
         output: folder; `foldN/` gets a checkpoint and answers.
         device: where to compute.
         text_encoder: built from the configuration unless given.
@@ -85,7 +85,7 @@ def cross_validate(
                 save_checkpoint(file, as_checkpoint(trainer, None))
             wait_for_all()
     if process_rank() == 0:
-        _answer_and_calibrate(config.train_folds, nodules, lidc_folder, output, device)
+        _answer_and_calibrate(config.train_folds, nodules, data_folder, output, device)
     wait_for_all()
     return read_answers(output, config.train_folds)
 
@@ -104,13 +104,13 @@ def _take_up(folder: Path, config: TrainConfig) -> None:
 
 
 def _answer_and_calibrate(
-    folds: Sequence[int], nodules: Sequence[LidcNodule], lidc_folder: Path, output: Path, device: str
+    folds: Sequence[int], nodules: Sequence[Nodule], data_folder: Path, output: Path, device: str
 ) -> None:
     for fold in folds:
         folder = fold_folder(output, fold)
         if not (folder / ANSWERS_NAME).is_file():
             classifier = NoduleClassifier(load_checkpoint(folder / CHECKPOINT_NAME), device)
-            answer_fold(classifier, lidc_folder, nodules, fold).save(folder / ANSWERS_NAME)
+            answer_fold(classifier, data_folder, nodules, fold).save(folder / ANSWERS_NAME)
     answers = read_answers(output, folds)
     for fold in folds:
         file = fold_folder(output, fold) / CHECKPOINT_NAME

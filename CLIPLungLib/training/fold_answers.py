@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from CLIPLungLib.atomic_write import writing
+from CLIPLungLib.dataset.array_file import read_arrays
+from CLIPLungLib.dataset.nodule_images import PATCH_KINDS, NoduleImage, nodule_images
+from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.inference.classifier import PATCHES_PER_BATCH, NoduleClassifier
 from CLIPLungLib.inference.readout import Reading
-from CLIPLungLib.lidc.array_file import read_arrays
-from CLIPLungLib.lidc.nodule_images import PATCH_KINDS, NoduleImage, nodule_images
-from CLIPLungLib.lidc.nodule_table import LidcNodule
 from CLIPLungLib.vocabulary import LEVEL_COUNT, level_columns
 
 ANSWERS_NAME = "answers.npz"
@@ -112,8 +112,8 @@ def join_answers(parts: Sequence[FoldAnswers]) -> FoldAnswers:
 
 def answer_fold(
     classifier: NoduleClassifier,
-    lidc_folder: Path,
-    nodules: Sequence[LidcNodule],
+    data_folder: Path,
+    nodules: Sequence[Nodule],
     fold: int,
     progress: Callable[[int], None] | None = None,
 ) -> FoldAnswers:
@@ -121,14 +121,14 @@ def answer_fold(
 
     Args:
         classifier: with the network that has not seen the fold; calibrations are not used.
-        lidc_folder: of the table and its images.
+        data_folder: of the table and its images.
         nodules: all rows of the table.
         fold: which patients.
         progress: called with the number of images answered so far.
     """
     chosen = [index for index, nodule in enumerate(nodules) if nodule.fold == fold]
     rows: list[tuple[NoduleImage, Reading | None]] = []
-    for images in _batched(nodule_images(lidc_folder, nodules, chosen), PATCHES_PER_BATCH):
+    for images in _batched(nodule_images(data_folder, nodules, chosen), PATCHES_PER_BATCH):
         rows += _answered(classifier, images)
         if progress:
             progress(len(rows))

@@ -22,10 +22,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from CLIPLungLib.atomic_write import remove_leftovers, writing
+from CLIPLungLib.dataset.nodule_table import Nodule
+from CLIPLungLib.dataset.training_patches import TrainingPatches
 from CLIPLungLib.device import autocast, choose_device
 from CLIPLungLib.errors import CheckpointError, InputError
-from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import TrainingPatches
 from CLIPLungLib.model.network import CLIPLungNetwork
 from CLIPLungLib.model.prompts import TextBank
 from CLIPLungLib.model.text_encoder import TextEncoder, build_text_encoder
@@ -89,7 +89,7 @@ class Trainer:
         self,
         config: TrainConfig,
         training_patches: TrainingPatches,
-        nodules: Sequence[LidcNodule],
+        nodules: Sequence[Nodule],
         folder: Path,
         device: str | torch.device = "auto",
         text_encoder: TextEncoder | None = None,

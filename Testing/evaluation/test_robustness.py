@@ -37,7 +37,7 @@ def test_comparison_without_both_kinds_has_no_auc():
 
 
 def test_conditions_on_lidc_nodules(lidc_folder, tiny_checkpoint_file):
-    from CLIPLungLib.lidc.nodule_table import read_nodules
+    from CLIPLungLib.dataset.nodule_table import read_nodules
 
     classifier = NoduleClassifier.load(tiny_checkpoint_file, "cpu")
     nodules = [n for n in read_nodules(lidc_folder) if "cube" in n.images and "volume" in n.images][:4]

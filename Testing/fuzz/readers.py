@@ -102,21 +102,21 @@ def _read_config(folder: Path) -> None:
 
 
 def _read_nodules(folder: Path) -> None:
-    from CLIPLungLib.lidc.nodule_table import read_nodules
+    from CLIPLungLib.dataset.nodule_table import read_nodules
 
     for nodule in read_nodules(folder):
         nodule.level_shares()
 
 
 def _read_slices(folder: Path) -> None:
-    from CLIPLungLib.lidc.nodule_images import read_slices
-    from CLIPLungLib.lidc.nodule_table import read_nodules
+    from CLIPLungLib.dataset.nodule_images import read_slices
+    from CLIPLungLib.dataset.nodule_table import read_nodules
 
     read_slices(folder, read_nodules(folder))
 
 
 def _read_patches(folder: Path) -> None:
-    from CLIPLungLib.lidc.training_patches import TrainingPatches
+    from CLIPLungLib.dataset.training_patches import TrainingPatches
 
     TrainingPatches.load(folder / "patches.npz")
 

@@ -165,7 +165,7 @@ def run_folder() -> Case:
 
 def nodule_table() -> Case:
     """Three rows of a table as that of LIDC-IDRI."""
-    from CLIPLungLib.lidc.nodule_table import COLUMNS
+    from CLIPLungLib.dataset.nodule_table import COLUMNS
     from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES
 
     stream = io.StringIO()
@@ -195,7 +195,7 @@ def slices_file() -> Case:
 
 def prepared_patches() -> Case:
     """Training patches of two nodules."""
-    from CLIPLungLib.lidc.training_patches import TrainingPatches
+    from CLIPLungLib.dataset.training_patches import TrainingPatches
 
     patches = TrainingPatches(
         hu=ct_hu(5, 6, 6),

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from CLIPLungLib.dataset.nodule_images import PATCH_KINDS
+from CLIPLungLib.dataset.nodule_table import Nodule
+from CLIPLungLib.dataset.training_patches import TrainingPatches
 from CLIPLungLib.image.patch import PatchSpec
-from CLIPLungLib.lidc.nodule_images import PATCH_KINDS
-from CLIPLungLib.lidc.nodule_table import LidcNodule
-from CLIPLungLib.lidc.training_patches import TrainingPatches
 from CLIPLungLib.model.network import NetworkConfig
 from CLIPLungLib.model.text_encoder import PromptTokens, TextEncoder
 from CLIPLungLib.training import trainer as loop
@@ -77,10 +77,10 @@ class LetterEncoder(TextEncoder):
         return torch.nn.functional.normalize(mean @ self.out, dim=-1)
 
 
-def nodule(index: int) -> LidcNodule:
+def nodule(index: int) -> Nodule:
     """Two nodules a patient, eight a fold; the odd ones large, malignant and of high ratings."""
     large = index % 2 == 1
-    return LidcNodule(
+    return Nodule(
         nodule_id=f"n{index}",
         patient_id=f"p{index // 2}",
         fold=(index // 2) % 5,

@@ -11,12 +11,12 @@ import pytest
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
 
+from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.bootstrap import Estimate
 from CLIPLungLib.evaluation.metrics import auc
 from CLIPLungLib.evaluation.robustness import Pairs, compare_pairs
 from CLIPLungLib.lidc.citations import DATA_CITATION
-from CLIPLungLib.lidc.nodule_table import LidcNodule
 from CLIPLungLib.model_card import plot_style
 from CLIPLungLib.model_card.card import CARD_NAME, CardPredictions, checkpoint_facts, write_card
 from CLIPLungLib.model_card.diameter_plot import diameter_figure
@@ -40,7 +40,7 @@ PREDICTIONS = CardPredictions(
 
 @pytest.fixture
 def case(ball_ct) -> Case:
-    nodule = LidcNodule(
+    nodule = Nodule(
         nodule_id="N-1",
         patient_id="P-1",
         fold=0,

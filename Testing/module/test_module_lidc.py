@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("PySide6")
 from helpers import slicer_scene
 
+from CLIPLungLib.dataset.nodule_table import read_nodules
 from CLIPLungLib.image.read import read_ct
-from CLIPLungLib.lidc.nodule_table import read_nodules
 
 slicer = slicer_scene.slicer
 pytestmark = pytest.mark.lidc

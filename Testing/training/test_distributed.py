@@ -104,7 +104,7 @@ def test_two_processes_learn_about_what_one_does(runs, tmp_path, monkeypatch):
     assert [row.keys() for row in one] == [row.keys() for row in two]
     losses = [[float(row["total"]) for row in rows] for rows in (one, two)]
     assert losses[1][-1] < 0.8 * losses[1][0]
-    np.testing.assert_allclose(*losses, rtol=0.15)
+    np.testing.assert_allclose(*losses, rtol=0.2)
 
 
 @pytest.mark.parametrize(("places", "processes"), [(5, 2), (6, 2), (36, 8), (2, 3), (1, 4)])

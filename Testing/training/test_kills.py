@@ -15,15 +15,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import tiny_training
+from helpers.dataset_folder import make_folder
 from helpers.full_disk import largest_file
-from helpers.lidc_folder import make_folder
 from helpers.tiny_training import CONFIG, LOSSES, LetterEncoder
 from safetensors import safe_open
 
-from CLIPLungLib import cli
+from CLIPLungLib.cli import main
+from CLIPLungLib.cli.options import write_figures
+from CLIPLungLib.dataset.training_patches import TrainingPatches
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.checkpoint import load_checkpoint, save_checkpoint
-from CLIPLungLib.lidc.training_patches import TrainingPatches
 from CLIPLungLib.training import log
 from CLIPLungLib.training import trainer as loop
 from CLIPLungLib.training.fold_answers import FoldAnswers
@@ -62,7 +63,7 @@ def body(command: str, lidc: Path, output: Path, deadly_write: int, is_before: b
             os.kill(os.getpid(), signal.SIGKILL)
 
     Path.replace = deadly
-    sys.exit(cli.main(arguments(command, lidc, output)))
+    sys.exit(main(arguments(command, lidc, output)))
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +204,7 @@ def test_finished_fold_of_other_settings_is_not_mixed_in(start, lidc, tmp_path, 
     before = contents(tmp_path)
     (tmp_path / "other.json").write_text(json.dumps(replace(SETTINGS, seed=7).to_dict()), encoding="utf-8")
     words = arguments(CROSSVALIDATE, lidc, tmp_path)
-    assert cli.main([*words[:-1], str(tmp_path / "other.json")]) == 2
+    assert main([*words[:-1], str(tmp_path / "other.json")]) == 2
     assert "fold0 holds a run with other settings" in capsys.readouterr().err
     (tmp_path / "other.json").unlink()
     require_alike(contents(tmp_path), before, CROSSVALIDATE)
@@ -221,7 +222,7 @@ def test_full_disk_is_told_with_the_file_and_leaves_nothing(lidc, tmp_path, tiny
             file, {"network": network}, loop.torch.optim.AdamW(network.parameters()), {}
         ),
         "log.csv": lambda file: write_row(file, 0, rows),
-        "results.json": lambda file: cli._written(file, rows),
+        "results.json": lambda file: write_figures(file, rows),
     }
     for name, write in writers.items():
         with largest_file(5000), pytest.raises(InputError, match=rf"{name}' cannot be written"):

@@ -10,9 +10,9 @@ import pytest
 import torch
 from helpers.tiny_training import CONFIG, NODULES, PATCH, LetterEncoder, tiny_patches, train_in
 
+from CLIPLungLib.dataset.nodule_images import PATCH_KINDS
+from CLIPLungLib.dataset.training_patches import TrainingPatches
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.lidc.nodule_images import PATCH_KINDS
-from CLIPLungLib.lidc.training_patches import TrainingPatches
 from CLIPLungLib.training.batches import BACKGROUND, TrainingSet, evaluation_batches
 from CLIPLungLib.training.log import read_rows
 from CLIPLungLib.training.objective import LossWeights

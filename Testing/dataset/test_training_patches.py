@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.lidc_folder import NODULES, write_volume
+from helpers.dataset_folder import NODULES, write_volume
 from helpers.tiny_training import NODULES as TINY_NODULES
 from helpers.tiny_training import nodule, tiny_patches
 
+from CLIPLungLib.dataset.nodule_images import BACKGROUND_POINTS, PATCH_KINDS, background_points
+from CLIPLungLib.dataset.nodule_table import read_nodules
+from CLIPLungLib.dataset.training_patches import MARGIN_PIXELS, TrainingPatches, one_patch_per_nodule, prepare_patches
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.patch import PatchSpec
 from CLIPLungLib.image.read import read_ct
-from CLIPLungLib.lidc.nodule_images import BACKGROUND_POINTS, PATCH_KINDS, background_points
-from CLIPLungLib.lidc.nodule_table import read_nodules
-from CLIPLungLib.lidc.training_patches import MARGIN_PIXELS, TrainingPatches, one_patch_per_nodule, prepare_patches
 
 SPEC = PatchSpec(shape=(5, 32, 32), spacing_mm=(2.0, 1.0, 1.0))
 

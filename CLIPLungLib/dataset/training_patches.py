@@ -15,14 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from CLIPLungLib.atomic_write import remove_leftovers, writing
+from CLIPLungLib.dataset.array_file import read_arrays
+from CLIPLungLib.dataset.nodule_images import PATCH_KINDS, NoduleImage, NoduleOutline, nodule_images, nodule_outlines
+from CLIPLungLib.dataset.nodule_table import TABLE_NAME, Nodule, read_nodules
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import PatchSpec
-from CLIPLungLib.image.read import read_ct
 from CLIPLungLib.image.resample import grid_coordinates, sample_hu
-from CLIPLungLib.lidc.array_file import read_arrays
-from CLIPLungLib.lidc.nodule_images import PATCH_KINDS, NoduleImage, nodule_images
-from CLIPLungLib.lidc.nodule_table import TABLE_NAME, LidcNodule, read_nodules
 
 logger = logging.getLogger(__name__)
 MARGIN_PIXELS = 8
@@ -88,7 +86,7 @@ class TrainingPatches:
         slots: np.ndarray = np.rint(self.height_mm[planes] / step_mm + middle).astype(np.int64)
         return slots
 
-    def require_fit(self, nodules: Sequence[LidcNodule], spec: PatchSpec) -> None:
+    def require_fit(self, nodules: Sequence[Nodule], spec: PatchSpec) -> None:
         """Refuse a table or a patch size that these patches were not prepared from.
 
         Raises:
@@ -137,7 +135,7 @@ def _widened(spec: PatchSpec) -> PatchSpec:
 
 
 def one_patch_per_nodule(
-    patches: TrainingPatches, nodules: Sequence[LidcNodule], chosen: Sequence[int] | np.ndarray, fewest_readers: int
+    patches: TrainingPatches, nodules: Sequence[Nodule], chosen: Sequence[int] | np.ndarray, fewest_readers: int
 ) -> np.ndarray:
     """Indices of patches: the volume of every chosen nodule with enough readers, or its slice where there is no volume.
 
@@ -203,16 +201,16 @@ class _Stack:
     is_outlined: bool
 
 
-def _stacks(folder: Path, nodules: Sequence[LidcNodule], spec: PatchSpec) -> Iterator[_Stack]:
+def _stacks(folder: Path, nodules: Sequence[Nodule], spec: PatchSpec) -> Iterator[_Stack]:
     """One stack for each image of a nodule, and those of background around it; nodule after nodule."""
     images = nodule_images(folder, nodules, range(len(nodules)))
     for index, own in groupby(images, key=lambda image: image.nodule):
-        outline = outline_volume(folder, nodules[index])
+        outlines = nodule_outlines(folder, nodules[index])
         for image in own:
-            yield _stack(image, nodules[index], outline, spec)
+            yield _stack(image, nodules[index], outlines.get(image.kind), spec)
 
 
-def _stack(image: NoduleImage, nodule: LidcNodule, outline: CTVolume | None, spec: PatchSpec) -> _Stack:
+def _stack(image: NoduleImage, nodule: Nodule, outline: NoduleOutline | None, spec: PatchSpec) -> _Stack:
     """The planes of the patch around a click that exist in the image; of background only those near it.
 
     Raises:
@@ -225,9 +223,7 @@ def _stack(image: NoduleImage, nodule: LidcNodule, outline: CTVolume | None, spe
         chosen = chosen & (np.abs(height_mm) <= BACKGROUND_HALF_MM)
         inside, is_outlined = np.zeros(spec.shape, np.uint8), True
     else:
-        # A slice's height within the outlined volume is not recorded, so a ball stands for its outline.
-        own = None if image.kind == "slice" else outline
-        inside, is_outlined = _outline(nodule, own, spec), own is not None
+        inside, is_outlined = _outline(nodule, outline, spec), outline is not None
     if not chosen.any():
         raise InputError(
             f"The {image.kind} of nodule {nodule.nodule_id} does not hold the click on it. Mend its point_ras."
@@ -237,21 +233,13 @@ def _stack(image: NoduleImage, nodule: LidcNodule, outline: CTVolume | None, spe
     return _Stack(image.nodule, image.kind, grey, inside[chosen], height_mm[chosen], is_outlined)
 
 
-def _outline(nodule: LidcNodule, outline: CTVolume | None, spec: PatchSpec) -> np.ndarray:
+def _outline(nodule: Nodule, outline: NoduleOutline | None, spec: PatchSpec) -> np.ndarray:
     """(Z, H, W) uint8: the readers' outline around the click, or a ball of their diameter where no outline is at hand."""
     if outline is not None:
-        matrix = spec.grid_to_ras(np.asarray(nodule.point_ras))
-        coordinates = grid_coordinates(outline, matrix, spec.shape)
-        return np.where(outline.contains_ijk(coordinates), 255 * sample_hu(outline, coordinates), 0).astype(np.uint8)
+        coordinates = grid_coordinates(outline.inside, spec.grid_to_ras(outline.point_ras), spec.shape)
+        share = sample_hu(outline.inside, coordinates)
+        return np.where(outline.inside.contains_ijk(coordinates), 255 * share, 0).astype(np.uint8)
     k, j, i = np.indices(spec.shape)
     grid = spec.grid_to_ras(np.zeros(3))
     distance_mm = np.linalg.norm(np.stack([i, j, k], axis=-1) @ grid[:3, :3].T + grid[:3, 3], axis=-1)
     return np.where(distance_mm <= nodule.diameter_mm / 2, 255, 0).astype(np.uint8)
-
-
-def outline_volume(folder: Path, nodule: LidcNodule) -> CTVolume | None:
-    """The readers' outline as a volume of 0 and 1; None where there is none at hand."""
-    if "mask" not in nodule.images or nodule.point_ras is None:
-        return None
-    mask = read_ct(folder / nodule.images["mask"])
-    return CTVolume((mask.hu > 0).astype(np.uint8), mask.ijk_to_ras, mask.name)

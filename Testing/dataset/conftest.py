@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers.lidc_folder import make_folder
+from helpers.dataset_folder import make_folder
 
 
 @pytest.fixture(scope="session")

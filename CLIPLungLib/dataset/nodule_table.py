@@ -15,10 +15,12 @@ from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, ATTRIBUTES, malignancy_class
 
 TABLE_NAME = "nodules.csv"
 IMAGE_KINDS = ("volume", "cube", "crop")
+# The readers' outline on the grid of the volume, and on that of the crop.
+MASK_KINDS = ("mask", "crop_mask")
 COLUMNS = (
     *("nodule_id", "patient_id", "fold", "n_readers", "diameter_mm", "volume_mm3", "malignancy_mean"),
     *ATTRIBUTE_NAMES,
-    *(*IMAGE_KINDS, "mask", "point_ras", "slice_index", "slice_pixel_mm"),
+    *(*IMAGE_KINDS, *MASK_KINDS, "point_ras", "slice_index", "slice_pixel_mm"),
 )
 REMEDY = (
     "Give the folder of the LIDC-IDRI nodule table, with all readers' ratings; for nodules of your own, 'cliplung batch' takes a "
@@ -27,7 +29,7 @@ REMEDY = (
 
 
 @dataclass(frozen=True, eq=False)
-class LidcNodule:
+class Nodule:
     """One nodule as its readers saw it.
 
     Attributes:
@@ -39,7 +41,7 @@ class LidcNodule:
         malignancy: mean rating 1..5.
         ratings: attribute name -> every reader's code.
         point_ras: (3,) a click on the nodule in the frame of `volume`; None without a volume.
-        images: kind ("volume", "cube", "crop", "mask") -> file relative to the table.
+        images: kind of IMAGE_KINDS or MASK_KINDS -> file relative to the table.
         slice_index: row of `slices.npz`; None without one.
         slice_pixel_mm: pixel size of that slice; NaN without one.
     """
@@ -79,7 +81,7 @@ class LidcNodule:
         return np.concatenate(shares).astype(np.float32)
 
 
-def read_nodules(folder: Path) -> list[LidcNodule]:
+def read_nodules(folder: Path) -> list[Nodule]:
     """All nodules of a prepared LIDC folder.
 
     Raises:
@@ -103,7 +105,7 @@ def read_nodules(folder: Path) -> list[LidcNodule]:
 
 
 def _require_columns(table: Path, found: Sequence[str]) -> None:
-    missing = [name for name in COLUMNS if name not in found]
+    missing = [name for name in COLUMNS if name not in found and name != "crop_mask"]
     if missing:
         raise InputError(f"{table} is not the LIDC-IDRI nodule table: it lacks {_listed(missing)}. {REMEDY}")
 
@@ -112,7 +114,7 @@ def _listed(columns: Sequence[str]) -> str:
     return ("the column " if len(columns) == 1 else "the columns ") + ", ".join(columns)
 
 
-def _require_one_fold_per_patient(table: Path, nodules: Sequence[LidcNodule]) -> None:
+def _require_one_fold_per_patient(table: Path, nodules: Sequence[Nodule]) -> None:
     """A patient in two folds would be learned from and judged by the same network."""
     fold_of_patient: dict[str, int] = {}
     for nodule in nodules:
@@ -120,12 +122,12 @@ def _require_one_fold_per_patient(table: Path, nodules: Sequence[LidcNodule]) ->
             raise InputError(f"{table}: patient {nodule.patient_id} is in two folds. Give each patient one fold.")
 
 
-def _nodule(table: Path, row: dict[str, str], line: int) -> LidcNodule:
+def _nodule(table: Path, row: dict[str, str], line: int) -> Nodule:
     try:
         # csv gives None for the cells of a short row, and puts those of a long one under None.
         if None in row or None in row.values():
             raise ValueError("it has more or fewer cells than the table has columns")
-        return LidcNodule(
+        return Nodule(
             nodule_id=_text(row, "nodule_id"),
             patient_id=_text(row, "patient_id"),
             fold=_whole(row, "fold", least=0),
@@ -135,7 +137,7 @@ def _nodule(table: Path, row: dict[str, str], line: int) -> LidcNodule:
             malignancy=_mean_malignancy(row),
             ratings={name: _codes(row, name) for name in ATTRIBUTE_NAMES},
             point_ras=_point(row),
-            images={kind: row[kind] for kind in (*IMAGE_KINDS, "mask") if row[kind]},
+            images={kind: row[kind] for kind in (*IMAGE_KINDS, *MASK_KINDS) if row.get(kind)},
             slice_index=_whole(row, "slice_index", least=0) if row["slice_index"] else None,
             slice_pixel_mm=_number(row, "slice_pixel_mm", above=0.0) if row["slice_index"] else math.nan,
         )

@@ -6,9 +6,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from CLIPLungLib.dataset.array_file import read_arrays
+from CLIPLungLib.dataset.training_patches import TrainingPatches
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.lidc.array_file import read_arrays
-from CLIPLungLib.lidc.training_patches import TrainingPatches
 from CLIPLungLib.training.fold_answers import FoldAnswers
 
 ARRAY = np.arange(12, dtype=np.int16).reshape(3, 4)

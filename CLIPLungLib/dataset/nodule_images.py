@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from CLIPLungLib.dataset.array_file import read_arrays
+from CLIPLungLib.dataset.nodule_table import IMAGE_KINDS, MASK_KINDS, TABLE_NAME, Nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.read import read_ct
-from CLIPLungLib.lidc.array_file import read_arrays
-from CLIPLungLib.lidc.nodule_table import IMAGE_KINDS, TABLE_NAME, LidcNodule
 
 logger = logging.getLogger(__name__)
 SLICES_NAME = "slices.npz"
@@ -42,7 +42,20 @@ class NoduleImage:
     point_ras: np.ndarray
 
 
-def nodule_images(folder: Path, nodules: Sequence[LidcNodule], chosen: Sequence[int]) -> Iterator[NoduleImage]:
+@dataclass(frozen=True, eq=False)
+class NoduleOutline:
+    """The readers' outline of a nodule.
+
+    Attributes:
+        inside: 1 inside, 0 outside.
+        point_ras: (3,) the click on the nodule, RAS mm of that frame.
+    """
+
+    inside: CTVolume
+    point_ras: np.ndarray
+
+
+def nodule_images(folder: Path, nodules: Sequence[Nodule], chosen: Sequence[int]) -> Iterator[NoduleImage]:
     """Every image of the chosen nodules, with background points; one file is in memory at a time.
 
     Args:
@@ -64,14 +77,28 @@ def nodule_images(folder: Path, nodules: Sequence[LidcNodule], chosen: Sequence[
             yield NoduleImage(index, "slice", ct, np.zeros(3))
 
 
-def image_and_click(folder: Path, nodule: LidcNodule, kind: str) -> tuple[CTVolume, np.ndarray]:
+def image_and_click(folder: Path, nodule: Nodule, kind: str) -> tuple[CTVolume, np.ndarray]:
     """An image of a nodule and the click on it, (3,) in RAS mm of that image's own frame."""
     # Cubes and crops have the click as the origin of their own frame.
     click_ras = np.asarray(nodule.point_ras) if kind == "volume" else np.zeros(3)
     return read_ct(Path(folder) / nodule.images[kind]), click_ras
 
 
-def read_slices(folder: Path, nodules: Sequence[LidcNodule]) -> np.ndarray | None:
+def nodule_outlines(folder: Path, nodule: Nodule) -> dict[str, NoduleOutline]:
+    """Kind of image -> the outline that belongs to it. A slice's height within the outline is not recorded, so it has none."""
+    found = {kind: _outline(folder, nodule, kind) for kind in MASK_KINDS if kind in nodule.images}
+    of_volume = found.get("mask") if nodule.point_ras is not None else None
+    chosen = {"volume": of_volume} | dict.fromkeys(TRUE_CONTEXT, found.get("crop_mask", of_volume))
+    return {kind: outline for kind, outline in chosen.items() if outline is not None}
+
+
+def _outline(folder: Path, nodule: Nodule, kind: str) -> NoduleOutline:
+    mask = read_ct(Path(folder) / nodule.images[kind])
+    inside = CTVolume((mask.hu > 0).astype(np.uint8), mask.ijk_to_ras, mask.name)
+    return NoduleOutline(inside, np.asarray(nodule.point_ras) if kind == "mask" else np.zeros(3))
+
+
+def read_slices(folder: Path, nodules: Sequence[Nodule]) -> np.ndarray | None:
     """(N, rows, columns) int16 HU of single slices; None where the folder holds none.
 
     Raises:
@@ -104,7 +131,7 @@ def slice_volume(hu: np.ndarray, pixel_mm: float) -> CTVolume:
     return CTVolume(hu[None], matrix, "slice")
 
 
-def background_points(ct: CTVolume, nodule: LidcNodule) -> np.ndarray:
+def background_points(ct: CTVolume, nodule: Nodule) -> np.ndarray:
     """(N, 3) RAS mm: random points of a cube or crop, well beyond the nodule at its origin; the same in every run."""
     rng = np.random.default_rng([int(digits) for digits in re.findall(r"\d+", nodule.nodule_id)])
     low, high = ct.bounds_ras()

@@ -1,0 +1,59 @@
+"""The command `cliplung`: classify a nodule, run a cohort, prepare LIDC-IDRI, train, evaluate, demonstrate.
+
+Exit codes: 0 done, 1 unexpected fault, 2 refused input, 3 a cohort finished with failed rows, 130 stopped by the user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from CLIPLungLib.cli.data_commands import add_data_commands
+from CLIPLungLib.cli.evaluation_commands import add_evaluation_commands
+from CLIPLungLib.cli.inference_commands import add_inference_commands
+from CLIPLungLib.cli.options import EXIT_REFUSED, EXIT_STOPPED
+from CLIPLungLib.cli.points import PointParser
+from CLIPLungLib.cli.training_commands import add_training_commands
+from CLIPLungLib.errors import CLIPLungError
+from CLIPLungLib.inference.result import DISCLAIMER
+from CLIPLungLib.version import __version__
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. Refusals are one line on standard error, never a traceback."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO if options.verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        return int(options.run(options))
+    except CLIPLungError as error:
+        print(f"cliplung: {error}", file=sys.stderr)
+    except OSError as error:
+        where = f"'{error.filename}': " if error.filename else ""
+        print(
+            f"cliplung: {where}{error.strerror or error}. Check the path, its permissions and the disk.",
+            file=sys.stderr,
+        )
+    except KeyboardInterrupt:
+        print("cliplung: stopped; finished rows and epochs are kept, the same command continues", file=sys.stderr)
+        return EXIT_STOPPED
+    return EXIT_REFUSED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = PointParser(
+        prog="cliplung", description=f"How suspicious a lung nodule looks on CT, and why. {DISCLAIMER}"
+    )
+    parser.add_argument("--version", action="version", version=f"cliplung {__version__}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more about what is going on")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser)
+    add_inference_commands(commands)
+    add_data_commands(commands)
+    add_training_commands(commands)
+    add_evaluation_commands(commands)
+    return parser

@@ -1,0 +1,78 @@
+"""What all commands share: exit codes, the option --device, progress bars, and files of JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+EXIT_OK, EXIT_REFUSED, EXIT_FAILED_ROWS, EXIT_STOPPED = 0, 2, 3, 130
+
+if TYPE_CHECKING:
+    # Generic for type checkers only.
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add_command(
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], help_text: str
+) -> argparse.ArgumentParser:
+    """A command that calls `run` with its options; `run` returns the exit code."""
+    command: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
+    command.set_defaults(run=run)
+    return command
+
+
+def add_data(command: argparse.ArgumentParser) -> None:
+    """The option for a data folder."""
+    # --lidc is its name of version 0.2.
+    command.add_argument(
+        "--data", "--lidc", dest="data", metavar="DATA", type=Path, required=True, help="data folder with nodules.csv"
+    )
+
+
+def add_config(command: argparse.ArgumentParser) -> None:
+    """The option for the settings of a training."""
+    from CLIPLungLib.training import DEFAULT_CONFIG
+
+    command.add_argument(
+        "--config", type=Path, default=DEFAULT_CONFIG, help="JSON settings (default: those of the bundled model)"
+    )
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    """The option for the device."""
+    command.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:N or mps")
+
+
+def progress_bar(unit: str) -> Callable[[int, int, str], None]:
+    """A bar on standard error with the time left; silent when that is no terminal, or where tqdm is not installed."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return lambda _done, _total, _name: None
+    bar = tqdm(unit=unit, disable=None, dynamic_ncols=True)
+
+    def show(done: int, total: int, name: str) -> None:
+        # What an earlier run has done took no time in this one.
+        if bar.n == 0 and done > 1:
+            bar.initial = bar.n = done - 1
+        bar.total = total
+        bar.set_postfix_str(name[:40], refresh=False)
+        bar.update(done - bar.n)
+        if done >= total:
+            bar.close()
+
+    return show
+
+
+def write_figures(file: Path, values: dict[str, Any]) -> int:
+    """Write a JSON file at once and say so; returns the exit code."""
+    from CLIPLungLib.atomic_write import remove_leftovers, writing
+
+    remove_leftovers(file)
+    with writing(file) as temporary:
+        temporary.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    print(f"written: {file}")
+    return EXIT_OK
