@@ -9,6 +9,7 @@ import qt
 from slicer.i18n import tr as _
 
 from CLIPLungGUI.nodule_rows import FAILED, NoduleRow, missingAnswerText, percentText
+from CLIPLungLib.calibration.truth import OUTCOME, Truth
 from CLIPLungLib.inference.result import AttributeResult, NoduleResult
 from CLIPLungLib.vocabulary import ATTRIBUTES
 
@@ -23,7 +24,7 @@ class AnswerPanel:
     """Fills the widgets of the answer area.
 
     Args:
-        ui: the loaded .ui, with answerLabel, probabilityBar, detailLabel, warningLabel and attributeTable.
+        ui: the loaded .ui, with answerLabel, probabilityBar, detailLabel, warningLabel, attributeTable and disclaimerLabel.
     """
 
     def __init__(self, ui: Any) -> None:
@@ -56,9 +57,8 @@ class AnswerPanel:
 
     def showResult(self, label: str, result: NoduleResult, isMoved: bool) -> None:
         """An answer, marked when its point has moved since."""
-        percent = percentText(result.malignancy_probability)
-        headline = _("<b>{label}</b>: probability that readers call it suspicious <big><b>{percent}</b></big>")
-        self.ui.answerLabel.setText(headline.format(label=escape(label), percent=percent))
+        self.ui.answerLabel.setText(headlineText(label, result))
+        self.ui.disclaimerLabel.setText(noticeText(result.truth))
         self.ui.probabilityBar.setValue(round(100 * result.malignancy_probability))
         self.ui.detailLabel.setText(detailText(result))
         warnings = list(result.warnings)
@@ -86,6 +86,31 @@ def barShare(attribute: AttributeResult) -> float:
     if usual is not None:
         return 1 - attribute.level_probabilities[usual - 1]
     return (attribute.level - 1) / (len(attribute.level_probabilities) - 1)
+
+
+def headlineText(label: str, result: NoduleResult) -> str:
+    """The probability in rich text, and by whose word."""
+    if result.truth.whose == OUTCOME:
+        headline = _(
+            "<b>{label}</b>: probability that it is malignant, by the outcome of {cases} local cases <big><b>{percent}</b></big>"
+        )
+    elif result.truth.is_local:
+        headline = _(
+            "<b>{label}</b>: probability that readers call it suspicious, by {cases} local cases <big><b>{percent}</b></big>"
+        )
+    else:
+        headline = _("<b>{label}</b>: probability that readers call it suspicious <big><b>{percent}</b></big>")
+    percent = percentText(result.malignancy_probability)
+    return headline.format(label=escape(label), percent=percent, cases=result.truth.cases)
+
+
+def noticeText(truth: Truth) -> str:
+    """What must stand below every answer."""
+    if truth.whose == OUTCOME:
+        return _(
+            "Research use only. The probability is of the outcome in local cases; the signs are what readers would say."
+        )
+    return _("Research use only. The probability is what readers would say, not pathology.")
 
 
 def detailText(result: NoduleResult) -> str:

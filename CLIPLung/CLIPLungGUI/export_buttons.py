@@ -57,7 +57,7 @@ class ExportButtons:
         title: str,
         name: str,
         kinds: str,
-        write: Callable[..., None],
+        write: Callable[..., str | None],
         package: str = "",
         ofSelected: bool = False,
     ) -> None:
@@ -72,10 +72,13 @@ class ExportButtons:
             if package:
                 ensureExportPackage(package, title)
             with slicer.util.WaitCursor():
-                write(self.logic, *which, Path(path))
+                leftOut = write(self.logic, *which, Path(path))
         except Exception as error:
             # What was written before is no longer what was asked for last.
             self.ui.statusLabel.text = _("{title}: nothing was written.").format(title=title)
             slicer.util.errorDisplay(self.logic.reason(error), windowTitle=title)
             return
-        self.ui.statusLabel.text = _("Written: {path}").format(path=path)
+        written = _("Written: {path}").format(path=path)
+        self.ui.statusLabel.text = f"{written}\n{leftOut}" if leftOut else written
+        if leftOut:
+            slicer.util.warningDisplay(f"{written}\n\n{leftOut}", windowTitle=title)

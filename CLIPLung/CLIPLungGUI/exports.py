@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import slicer
+from slicer.i18n import tr as _
 
-from CLIPLungGUI.nodule_rows import DONE, MOVED, missingAnswerText
+from CLIPLungGUI.nodule_rows import DONE, MOVED, NoduleRow, missingAnswerText
 
 if TYPE_CHECKING:
     from CLIPLungGUI.logic import CLIPLungLogic
@@ -60,8 +61,12 @@ def writeReport(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode,
     save_report(ct_volume(stored.ct_node), stored.result, path)
 
 
-def writeDICOM(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, path: Path) -> None:
-    """All answers as a DICOM structured report that refers to the CT's series."""
+def writeDICOM(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, path: Path) -> str:
+    """All answers as a DICOM structured report that refers to the CT's series.
+
+    Returns:
+        Which nodules are not in it, and why; empty when all are.
+    """
     from CLIPLungLib.report.dicom_sr import ReportedNodule, write_structured_report
     from CLIPLungLib.scene.volume_node import ct_volume
 
@@ -69,6 +74,19 @@ def writeDICOM(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, 
     ctNodes = {answer.stored.ct_node for answer in found}
     nodules, files = [ReportedNodule(a.label, a.stored.result) for a in found], sourceFiles(ctNodes)
     write_structured_report(nodules, files, path, ct_volume(next(iter(ctNodes))))
+    return leftOutText(logic, points)
+
+
+def leftOutText(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode) -> str:
+    """The nodules without an answer to export, each with its reason; empty when all have one."""
+    missing = [row for row in logic.rows(points, set()) if row.state != DONE]
+    reasons = "\n".join(f"{row.label}: {withoutLabel(row)}" for row in missing)
+    return _("Not in the report, for there is no answer:\n{reasons}").format(reasons=reasons) if missing else ""
+
+
+def withoutLabel(row: NoduleRow) -> str:
+    """Why a row has no answer, without its label before the reason."""
+    return missingAnswerText(row, isModelComing=False).removeprefix(f"{row.label}: ")
 
 
 def currentAnswers(

@@ -10,6 +10,8 @@ from scipy.special import expit
 
 from CLIPLungLib.vocabulary import reached_cuts
 
+LARGEST_LOGARITHM = 30.0
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -53,6 +55,11 @@ class Calibration:
         return asdict(self)
 
 
+def _positive(logarithm: np.ndarray) -> np.ndarray:
+    # Where the score tells the classes apart without an error, the likeliest slope would be infinite.
+    return np.asarray(np.exp(np.clip(logarithm, -LARGEST_LOGARITHM, LARGEST_LOGARITHM)))
+
+
 def fit_calibration(malignancy_score: np.ndarray, mean_rating: np.ndarray) -> Calibration:
     """The calibration of highest likelihood.
 
@@ -65,13 +72,13 @@ def fit_calibration(malignancy_score: np.ndarray, mean_rating: np.ndarray) -> Ca
     above = np.array([reached_cuts(rating) for rating in np.asarray(mean_rating).tolist()])  # (N, 3)
 
     def offsets_of(parameters: np.ndarray) -> np.ndarray:
-        offsets: np.ndarray = parameters[1] + np.array([0.0, *np.cumsum(np.exp(parameters[2:]))])
+        offsets: np.ndarray = parameters[1] + np.array([0.0, *np.cumsum(_positive(parameters[2:]))])
         return offsets
 
     def negative_log_likelihood(parameters: np.ndarray) -> float:
-        logits = np.exp(parameters[0]) * malignancy_score[:, None] - offsets_of(parameters)
+        logits = _positive(parameters[0]) * malignancy_score[:, None] - offsets_of(parameters)
         return float(np.logaddexp(0.0, np.where(above, -logits, logits)).mean())
 
     found = minimize(negative_log_likelihood, np.zeros(4), method="BFGS").x
     not_benign, exceeds_3, malignant = (float(value) for value in offsets_of(found))
-    return Calibration(float(np.exp(found[0])), (not_benign, exceeds_3, malignant))
+    return Calibration(float(_positive(found[0])), (not_benign, exceeds_3, malignant))

@@ -10,11 +10,14 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from CLIPLungLib.cli.calibration_commands import add_calibration_commands
 from CLIPLungLib.cli.data_commands import add_data_commands
 from CLIPLungLib.cli.evaluation_commands import add_evaluation_commands
+from CLIPLungLib.cli.guideline_commands import add_guideline_commands
 from CLIPLungLib.cli.inference_commands import add_inference_commands
 from CLIPLungLib.cli.options import EXIT_REFUSED, EXIT_STOPPED
 from CLIPLungLib.cli.points import PointParser
+from CLIPLungLib.cli.reproduction_commands import add_reproduction_commands
 from CLIPLungLib.cli.training_commands import add_training_commands
 from CLIPLungLib.errors import CLIPLungError
 from CLIPLungLib.inference.result import DISCLAIMER
@@ -55,5 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     add_inference_commands(commands)
     add_data_commands(commands)
     add_training_commands(commands)
+    add_calibration_commands(commands)
     add_evaluation_commands(commands)
+    add_guideline_commands(commands)
+    add_reproduction_commands(commands)
     return parser

@@ -23,9 +23,11 @@ def add_evaluation_commands(commands: Commands) -> None:
     for command in (evaluate, robustness, saliency, card):
         add_data(command)
     for command in (evaluate, card):
-        command.add_argument(
-            "--runs", type=Path, required=True, help="folder of the cross-validations, one of them 'shipped'"
+        source = command.add_mutually_exclusive_group(required=True)
+        source.add_argument(
+            "--runs", type=Path, help="folder of the cross-validations, the main one named 'shipped'; or the only one"
         )
+        source.add_argument("--answers", type=Path, help="answers that 'cliplung evaluate --keep-answers' wrote")
     for command in (robustness, saliency):
         command.add_argument(
             "--run", dest="run_folder", type=Path, required=True, help="folder of a finished cross-validation"
@@ -33,6 +35,7 @@ def add_evaluation_commands(commands: Commands) -> None:
         add_device(command)
     for command in (evaluate, robustness, saliency):
         command.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
+    evaluate.add_argument("--keep-answers", type=Path, metavar="NPZ", help="also keep the main run's answers, small")
     card.add_argument("--output", type=Path, required=True, help="folder for model_card.md")
     card.add_argument("--results", type=Path, required=True, help="what 'cliplung evaluate' wrote")
     card.add_argument("--robustness", type=Path, help="what 'cliplung robustness' wrote")
@@ -44,10 +47,17 @@ def add_evaluation_commands(commands: Commands) -> None:
 def _evaluate(options: argparse.Namespace) -> int:
     from CLIPLungLib.dataset.nodule_table import read_nodules
     from CLIPLungLib.evaluation.comparison import evaluate
+    from CLIPLungLib.evaluation.kept_answers import keep_answers, read_kept_answers
+    from CLIPLungLib.evaluation.run_choice import read_runs
     from CLIPLungLib.evaluation.tables import results_text
 
-    results = evaluate(options.runs, read_nodules(options.data), progress=progress_bar("setting"))
+    nodules = read_nodules(options.data)
+    runs = read_runs(options.runs) if options.runs else [read_kept_answers(options.answers, nodules)]
+    results = evaluate(runs, nodules, progress=progress_bar("setting"))
     print(results_text(results))
+    if options.keep_answers:
+        keep_answers(options.keep_answers, runs[-1], nodules)
+        print(f"written: {options.keep_answers}")
     return write_figures(options.output, results)
 
 
@@ -72,11 +82,15 @@ def _saliency(options: argparse.Namespace) -> int:
 
 
 def _model_card(options: argparse.Namespace) -> int:
+    from CLIPLungLib.dataset.nodule_table import read_nodules
+    from CLIPLungLib.evaluation.kept_answers import read_kept_answers
+    from CLIPLungLib.evaluation.run_choice import main_run
     from CLIPLungLib.evaluation.tables import write_readme_table
     from CLIPLungLib.model_card.from_files import read_figures, write_model_card
 
-    files = (options.results, options.robustness, options.saliency)
-    file = write_model_card(*files, options.runs, options.data, options.output, options.gallery)
+    files, nodules = (options.results, options.robustness, options.saliency), read_nodules(options.data)
+    run = main_run(options.runs) if options.runs else read_kept_answers(options.answers, nodules)
+    file = write_model_card(*files, run, nodules, options.data, options.output, options.gallery)
     print(f"written: {file}")
     if options.readme:
         write_readme_table(options.readme, read_figures(options.results))

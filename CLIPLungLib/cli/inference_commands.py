@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from CLIPLungLib.calibration.truth import truth_phrase
 from CLIPLungLib.cli.options import EXIT_FAILED_ROWS, EXIT_OK, add_command, add_device, progress_bar
 from CLIPLungLib.cli.points import point
-from CLIPLungLib.inference.result import DISCLAIMER, NoduleResult
+from CLIPLungLib.inference.result import NoduleResult
 
 if TYPE_CHECKING:
     from CLIPLungLib.cli.options import Commands
+
+CLASSIFY_FILES = ("result.json", "heatmap.nrrd", "report.png")
 
 
 def add_inference_commands(commands: Commands) -> None:
@@ -40,6 +43,7 @@ def add_inference_commands(commands: Commands) -> None:
 
 
 def _classify(options: argparse.Namespace) -> int:
+    from CLIPLungLib.atomic_write import remove_leftovers
     from CLIPLungLib.image.read import read_ct
     from CLIPLungLib.inference.classifier import NoduleClassifier
     from CLIPLungLib.inference.result_files import write_heatmap, write_json
@@ -49,12 +53,16 @@ def _classify(options: argparse.Namespace) -> int:
     if ct.source.get("note"):
         print(ct.source["note"])
     result = NoduleClassifier.load(options.checkpoint, options.device).classify(ct, options.point)
-    write_json(result, options.output / "result.json")
-    write_heatmap(result, options.output / "heatmap.nrrd")
-    save_report(ct, result, options.output / "report.png")
+    numbers, heatmap, report = (options.output / name for name in CLASSIFY_FILES)
+    for file in (numbers, heatmap, report):
+        # The halves of its own files alone: the folder may be another program's, too.
+        remove_leftovers(file)
+    write_json(result, numbers)
+    write_heatmap(result, heatmap)
+    save_report(ct, result, report)
     for line in _summary(result):
         print(line)
-    print(f"written: {options.output}/result.json, heatmap.nrrd, report.png\n{DISCLAIMER}")
+    print(f"written: {options.output}/{', '.join(CLASSIFY_FILES)}\n{result.notice}")
     return EXIT_OK
 
 
@@ -64,7 +72,7 @@ def _summary(result: NoduleResult) -> list[str]:
         low, high = result.measurement.diameter_interval_mm
         size = f"{result.diameter_mm:.1f} mm ({low:.1f} to {high:.1f}), volume {result.measurement.volume_mm3:.0f} mm3"
     return [
-        f"P(malignancy rating > 3) = {result.malignancy_probability:.3f}   looks {result.predicted_class}",
+        f"P({truth_phrase(result.truth)}) = {result.malignancy_probability:.3f}   looks {result.predicted_class}",
         f"diameter {size}; not excluded: {', '.join(result.class_set)}",
         *(f"  {a.name:<18} {a.level:4.2f}  {a.text}  (similarity {a.similarity:+.3f})" for a in result.attributes),
         *(f"warning: {warning}" for warning in result.warnings),

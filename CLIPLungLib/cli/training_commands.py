@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from CLIPLungLib.cli.options import EXIT_OK, add_command, add_config, add_data, 
 
 if TYPE_CHECKING:
     from CLIPLungLib.cli.options import Commands
+    from CLIPLungLib.inference.checkpoint import Checkpoint
+    from CLIPLungLib.training.config import TrainConfig
 
 
 def add_training_commands(commands: Commands) -> None:
@@ -30,6 +33,12 @@ def add_training_commands(commands: Commands) -> None:
         add_data(command)
         command.add_argument("--patches", type=Path, help="training patches (default: patches.npz of the data folder)")
         command.add_argument("--output", type=Path, required=True, help="folder of the run")
+        command.add_argument(
+            "--init",
+            type=Path,
+            metavar="FILE",
+            help="weights to start from, with their texts (fine-tuning); they must not know these patients",
+        )
         add_config(command)
         add_device(command)
 
@@ -39,10 +48,11 @@ def _train(options: argparse.Namespace) -> int:
     from CLIPLungLib.training.final_model import train_final_model
     from CLIPLungLib.training.processes import joined_processes
 
-    config = TrainConfig.read(options.config)
+    config, init = TrainConfig.read(options.config), _init(options)
+    _warn(options, config)
     with joined_processes(options.device) as device:
         file = train_final_model(
-            config, _patches(options), options.data, options.output, str(device), progress_bar("epoch")
+            config, _patches(options), options.data, options.output, str(device), progress_bar("epoch"), init
         )
     print(f"written: {file}")
     return EXIT_OK
@@ -56,14 +66,39 @@ def _crossvalidate(options: argparse.Namespace) -> int:
     from CLIPLungLib.training.fold_answers import ANSWERS_NAME
     from CLIPLungLib.training.processes import joined_processes
 
-    config, nodules = TrainConfig.read(options.config), read_nodules(options.data)
-    patches = TrainingPatches.load(_patches(options))
+    config, init, nodules = TrainConfig.read(options.config), _init(options), read_nodules(options.data)
+    _warn(options, config)
+    patches, progress = TrainingPatches.load(_patches(options)), progress_bar("epoch")
     with joined_processes(options.device) as device:
         cross_validate(
-            config, patches, nodules, options.data, options.output, str(device), progress=progress_bar("epoch")
+            config, patches, nodules, options.data, options.output, str(device), progress=progress, init=init
         )
     print(f"written: {options.output}/fold*/{CHECKPOINT_NAME} and {ANSWERS_NAME}")
     return EXIT_OK
+
+
+def _init(options: argparse.Namespace) -> Checkpoint | None:
+    from CLIPLungLib.inference.checkpoint import load_checkpoint
+
+    return load_checkpoint(options.init) if options.init else None
+
+
+def _warn(options: argparse.Namespace, config: TrainConfig) -> None:
+    """Tell what the table leaves open, before hours of training."""
+    from CLIPLungLib.dataset.nodule_table import read_nodules
+    from CLIPLungLib.training.requirements import not_learned
+
+    nodules = read_nodules(options.data)
+    left_over = sorted({nodule.fold for nodule in nodules} - set(config.with_folds_of(nodules).train_folds))
+    if left_over:
+        print(f"warning: the settings leave out the folds {left_over} of the table", file=sys.stderr)
+    unknown = [] if options.init else not_learned(nodules)
+    if unknown:
+        print(
+            f"warning: no case tells {', '.join(unknown)}: what the model will say of it means nothing. Fill in the columns, or keep what "
+            "the bundled model knows with --init.",
+            file=sys.stderr,
+        )
 
 
 def _patches(options: argparse.Namespace) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from CLIPLungLib.atomic_write import writing
-from CLIPLungLib.dataset.nodule_table import COLUMNS, IMAGE_KINDS, MASK_KINDS, TABLE_NAME, Nodule
+from CLIPLungLib.dataset.nodule_table import COLUMNS, IMAGE_KINDS, MALIGNANCY, MASK_KINDS, TABLE_NAME, Nodule
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.write import write_volume
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES
@@ -89,10 +89,12 @@ def _row(nodule: Nodule) -> dict[str, str]:
         "volume_mm3": _number(nodule.volume_mm3),
         "malignancy_mean": _number(nodule.malignancy),
         **{name: " ".join(map(str, nodule.ratings.get(name, ()))) for name in ATTRIBUTE_NAMES},
+        MALIGNANCY: " ".join(map(str, nodule.malignancy_ratings)),
         **{kind: nodule.images.get(kind, "") for kind in (*IMAGE_KINDS, *MASK_KINDS)},
         "point_ras": " ".join(f"{value:.3f}" for value in nodule.point_ras or ()),
         "slice_index": "" if nodule.slice_index is None else str(nodule.slice_index),
         "slice_pixel_mm": _number(nodule.slice_pixel_mm),
+        "truth": nodule.truth,
     }
 
 

@@ -23,6 +23,8 @@ PATCH_KINDS = ("volume", "slice", "cube", "crop", "background")
 TRUE_CONTEXT = ("cube", "crop")
 # Points without a nodule, taken from every cube and crop: how many, and how far from the nodule's rim.
 BACKGROUND_POINTS, BACKGROUND_BEYOND_MM = 6, 10.0
+# In all so many are enough; more would only fill the memory.
+BACKGROUND_ENOUGH = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +68,34 @@ def nodule_images(folder: Path, nodules: Sequence[Nodule], chosen: Sequence[int]
     slices = read_slices(folder, nodules)
     for index in chosen:
         nodule = nodules[index]
-        for kind in (kind for kind in IMAGE_KINDS if kind in nodule.images):
-            ct, point_ras = image_and_click(folder, nodule, kind)
-            yield NoduleImage(index, kind, ct, point_ras)
-            if kind in TRUE_CONTEXT:
-                for point in background_points(ct, nodule):
-                    yield NoduleImage(index, "background", ct, point)
-        if slices is not None and nodule.slice_index is not None:
-            ct = slice_volume(slices[nodule.slice_index], nodule.slice_pixel_mm)
-            yield NoduleImage(index, "slice", ct, np.zeros(3))
+        slice_hu = None if slices is None or nodule.slice_index is None else slices[nodule.slice_index]
+        yield from images_of_nodule(folder, index, nodule, slice_hu)
+
+
+def images_of_nodule(
+    folder: Path, index: int, nodule: Nodule, slice_hu: np.ndarray | None, background: int = BACKGROUND_POINTS
+) -> Iterator[NoduleImage]:
+    """Every image of one nodule, with background points.
+
+    Args:
+        index: of its row.
+        slice_hu: (rows, columns) HU of its single slice; None without one.
+        background: how many points each cube and crop gives at most.
+    """
+    for kind in (kind for kind in IMAGE_KINDS if kind in nodule.images):
+        ct, point_ras = image_and_click(folder, nodule, kind)
+        yield NoduleImage(index, kind, ct, point_ras)
+        if kind in TRUE_CONTEXT:
+            for point in background_points(ct, nodule)[:background]:
+                yield NoduleImage(index, "background", ct, point)
+    if slice_hu is not None:
+        yield NoduleImage(index, "slice", slice_volume(slice_hu, nodule.slice_pixel_mm), np.zeros(3))
+
+
+def background_points_per_image(nodules: Sequence[Nodule]) -> int:
+    """How many points without a nodule each cube and crop gives: fewer where there are many, as their number is what counts."""
+    images = sum(kind in nodule.images for nodule in nodules for kind in TRUE_CONTEXT)
+    return min(BACKGROUND_POINTS, max(1, BACKGROUND_ENOUGH // max(1, images)))
 
 
 def image_and_click(folder: Path, nodule: Nodule, kind: str) -> tuple[CTVolume, np.ndarray]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from CLIPLungLib.calibration import truth as truths
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, ATTRIBUTES, malignancy_class
 
@@ -17,14 +18,23 @@ TABLE_NAME = "nodules.csv"
 IMAGE_KINDS = ("volume", "cube", "crop")
 # The readers' outline on the grid of the volume, and on that of the crop.
 MASK_KINDS = ("mask", "crop_mask")
+# Every reader's own malignancy code, beside their mean.
+MALIGNANCY = "malignancy"
+# Whose word the malignancy is: the mean of readers' ratings, or what pathology or follow-up found.
+READERS, OUTCOME = truths.READERS, truths.OUTCOME
+# Where an outcome (benign, malignant) stands on the readers' scale.
+OUTCOME_RATINGS = (1.0, 5.0)
 COLUMNS = (
     *("nodule_id", "patient_id", "fold", "n_readers", "diameter_mm", "volume_mm3", "malignancy_mean"),
-    *ATTRIBUTE_NAMES,
-    *(*IMAGE_KINDS, *MASK_KINDS, "point_ras", "slice_index", "slice_pixel_mm"),
+    *(*ATTRIBUTE_NAMES, MALIGNANCY),
+    *(*IMAGE_KINDS, *MASK_KINDS, "point_ras", "slice_index", "slice_pixel_mm", "truth"),
 )
+OPTIONAL_COLUMNS = ("crop_mask", "truth", MALIGNANCY)
+# Enough readers for a mean that figures and calibrations are about, where a table has any nodule with so many.
+ENOUGH_READERS = 3
 REMEDY = (
-    "Give the folder of the LIDC-IDRI nodule table, with all readers' ratings; for nodules of your own, 'cliplung batch' takes a "
-    "table with the columns id,image,r,a,s."
+    "Give a data folder, as 'cliplung prepare' makes it; of a table of your own cases (id,image,r,a,s,malignancy) make one with "
+    "'cliplung prepare TABLE --output DATA'."
 )
 
 
@@ -34,16 +44,18 @@ class Nodule:
 
     Attributes:
         nodule_id, patient_id: identifiers.
-        fold: 0..4, fixed by patient.
-        n_readers: how many rated it.
-        diameter_mm: mean diameter from the readers' contours (privileged: not available at the desk).
+        fold: from 0, fixed by patient.
+        n_readers: how many rated it; 0 where the outcome is known instead.
+        diameter_mm: mean diameter from the readers' contours (privileged: not available at the desk); NaN where there are none.
         volume_mm3: likewise.
-        malignancy: mean rating 1..5.
-        ratings: attribute name -> every reader's code.
+        malignancy: mean rating 1..5, or the OUTCOME_RATINGS of a known outcome; NaN where nothing is known.
+        ratings: attribute name -> every reader's code; empty where nobody rated it.
         point_ras: (3,) a click on the nodule in the frame of `volume`; None without a volume.
         images: kind of IMAGE_KINDS or MASK_KINDS -> file relative to the table.
         slice_index: row of `slices.npz`; None without one.
         slice_pixel_mm: pixel size of that slice; NaN without one.
+        truth: whose word `malignancy` is: READERS or OUTCOME.
+        malignancy_ratings: every reader's code, 1..5; empty where only their mean is known.
     """
 
     nodule_id: str
@@ -58,38 +70,61 @@ class Nodule:
     images: dict[str, str]
     slice_index: int | None
     slice_pixel_mm: float
+    truth: str = READERS
+    malignancy_ratings: tuple[int, ...] = ()
+
+    @property
+    def has_malignancy(self) -> bool:
+        """Whether a rating or an outcome is known."""
+        return not math.isnan(self.malignancy)
 
     @property
     def label(self) -> int:
-        """Index into vocabulary.CLASSES."""
+        """Index into vocabulary.CLASSES; only where `has_malignancy`."""
         return malignancy_class(self.malignancy)
 
     def mean_rating(self, attribute: str) -> float:
-        """Mean of the readers' codes."""
-        return float(np.mean(self.ratings[attribute]))
+        """Mean of the readers' codes; NaN without any."""
+        codes = self.ratings[attribute]
+        return float(np.mean(codes)) if codes else math.nan
 
     def level_shares(self) -> np.ndarray:
         """(M,) share of readers per level, for the levels of all attributes one after the other; each attribute sums to 1.
 
-        A code outside the scale (the database holds one) does not count; with no other, the attribute's shares are 0.
+        A code outside the scale (LIDC's database holds one) does not count; with no other, the attribute's shares are 0.
         """
         shares = []
         for attribute in ATTRIBUTES:
             levels = len(attribute.levels)
-            counts = np.bincount(self.ratings[attribute.name], minlength=levels + 1)[1 : levels + 1]
+            codes = np.array(self.ratings[attribute.name], dtype=np.int64)
+            counts = np.bincount(codes, minlength=levels + 1)[1 : levels + 1]
             shares.append(counts / max(1, counts.sum()))
         return np.concatenate(shares).astype(np.float32)
 
 
+def fewest_readers(nodules: Sequence[Nodule]) -> int:
+    """How many readers a nodule needs to count in calibrations and figures: 3 where any has so many, else 1."""
+    return ENOUGH_READERS if any(nodule.n_readers >= ENOUGH_READERS for nodule in nodules) else 1
+
+
+def is_trusted(nodule: Nodule, readers: int) -> bool:
+    """Whether the malignancy of a nodule is known well enough: by so many readers, or by its outcome."""
+    return nodule.has_malignancy and (nodule.truth == OUTCOME or nodule.n_readers >= readers)
+
+
 def read_nodules(folder: Path) -> list[Nodule]:
-    """All nodules of a prepared LIDC folder.
+    """All nodules of a data folder; empty cells are values that nobody knows.
 
     Raises:
         InputError: no table there, another table, or a row that cannot be read (named by its line).
     """
     table = Path(folder) / TABLE_NAME
+    if Path(folder).is_file():
+        raise InputError(
+            f"{folder} is a file, no data folder. Of a table of cases make one with 'cliplung prepare {folder} --output DATA', then give DATA."
+        )
     if not table.is_file():
-        raise InputError(f"No {TABLE_NAME} in {folder}. Give the folder that holds the LIDC-IDRI nodule table.")
+        raise InputError(f"No {TABLE_NAME} in {folder}. {REMEDY}")
     try:
         # Spreadsheet programs put a byte-order mark before the first name.
         with table.open(newline="", encoding="utf-8-sig") as stream:
@@ -105,9 +140,9 @@ def read_nodules(folder: Path) -> list[Nodule]:
 
 
 def _require_columns(table: Path, found: Sequence[str]) -> None:
-    missing = [name for name in COLUMNS if name not in found and name != "crop_mask"]
+    missing = [name for name in COLUMNS if name not in found and name not in OPTIONAL_COLUMNS]
     if missing:
-        raise InputError(f"{table} is not the LIDC-IDRI nodule table: it lacks {_listed(missing)}. {REMEDY}")
+        raise InputError(f"{table} is no table of a data folder: it lacks {_listed(missing)}. {REMEDY}")
 
 
 def _listed(columns: Sequence[str]) -> str:
@@ -127,22 +162,33 @@ def _nodule(table: Path, row: dict[str, str], line: int) -> Nodule:
         # csv gives None for the cells of a short row, and puts those of a long one under None.
         if None in row or None in row.values():
             raise ValueError("it has more or fewer cells than the table has columns")
-        return Nodule(
+        nodule = Nodule(
             nodule_id=_text(row, "nodule_id"),
             patient_id=_text(row, "patient_id"),
             fold=_whole(row, "fold", least=0),
-            n_readers=_whole(row, "n_readers", least=1),
-            diameter_mm=_number(row, "diameter_mm", above=0.0),
-            volume_mm3=_number(row, "volume_mm3", above=0.0),
+            n_readers=_whole(row, "n_readers", least=0),
+            diameter_mm=_size(row, "diameter_mm"),
+            volume_mm3=_size(row, "volume_mm3"),
             malignancy=_mean_malignancy(row),
             ratings={name: _codes(row, name) for name in ATTRIBUTE_NAMES},
             point_ras=_point(row),
             images={kind: row[kind] for kind in (*IMAGE_KINDS, *MASK_KINDS) if row.get(kind)},
             slice_index=_whole(row, "slice_index", least=0) if row["slice_index"] else None,
-            slice_pixel_mm=_number(row, "slice_pixel_mm", above=0.0) if row["slice_index"] else math.nan,
+            slice_pixel_mm=_positive(row, "slice_pixel_mm") if row["slice_index"] else math.nan,
+            truth=_truth(row),
+            malignancy_ratings=_codes(row, MALIGNANCY) if MALIGNANCY in row else (),
         )
+        _require_reader(nodule)
     except ValueError as error:
         raise InputError(f"{table}, line {line}: {error}. Mend the row or remove it.") from error
+    return nodule
+
+
+def _require_reader(nodule: Nodule) -> None:
+    if nodule.truth == OUTCOME and nodule.malignancy not in OUTCOME_RATINGS:
+        raise ValueError(f"malignancy_mean must be one of {OUTCOME_RATINGS} for an outcome, not {nodule.malignancy:g}")
+    if nodule.truth == READERS and nodule.has_malignancy and nodule.n_readers < 1:
+        raise ValueError("n_readers must be a whole number of at least 1 where readers rated the malignancy, not '0'")
 
 
 def _text(row: dict[str, str], column: str) -> str:
@@ -161,10 +207,21 @@ def _whole(row: dict[str, str], column: str, least: int) -> int:
     return value
 
 
-def _number(row: dict[str, str], column: str, above: float) -> float:
+def _positive(row: dict[str, str], column: str) -> float:
     value = _finite(row[column])
-    if value is None or value <= above:
-        raise ValueError(f"{column} must be a number above {above:g}, not '{row[column]}'")
+    if value is None or value <= 0:
+        raise ValueError(f"{column} must be a number above 0, not '{row[column]}'")
+    return value
+
+
+def _size(row: dict[str, str], column: str) -> float:
+    return _positive(row, column) if row[column].strip() else math.nan
+
+
+def _truth(row: dict[str, str]) -> str:
+    value = (row.get("truth") or READERS).strip()
+    if value not in (READERS, OUTCOME):
+        raise ValueError(f"truth must be '{READERS}' or '{OUTCOME}', not '{value}'")
     return value
 
 
@@ -177,6 +234,8 @@ def _finite(text: str) -> float | None:
 
 
 def _mean_malignancy(row: dict[str, str]) -> float:
+    if not row["malignancy_mean"].strip():
+        return math.nan
     value = _finite(row["malignancy_mean"])
     if value is None or not 1.0 <= value <= 5.0:
         raise ValueError(f"malignancy_mean must be a rating from 1 to 5, not '{row['malignancy_mean']}'")
@@ -186,7 +245,7 @@ def _mean_malignancy(row: dict[str, str]) -> float:
 def _codes(row: dict[str, str], attribute: str) -> tuple[int, ...]:
     """One digit per reader; a digit outside the attribute's scale is kept, for the database holds one."""
     cells = row[attribute].split()
-    if not cells or not all(len(cell) == 1 and cell in "123456789" for cell in cells):
+    if not all(len(cell) == 1 and cell in "123456789" for cell in cells):
         raise ValueError(f"{attribute} must be one code per reader, such as '3 4 4', not '{row[attribute]}'")
     return tuple(int(cell) for cell in cells)
 

@@ -7,17 +7,28 @@ and turns.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from CLIPLungLib.atomic_write import remove_leftovers, writing
 from CLIPLungLib.dataset.array_file import read_arrays
-from CLIPLungLib.dataset.nodule_images import PATCH_KINDS, NoduleImage, NoduleOutline, nodule_images, nodule_outlines
-from CLIPLungLib.dataset.nodule_table import TABLE_NAME, Nodule, read_nodules
+from CLIPLungLib.dataset.image_choice import one_image_per_nodule
+from CLIPLungLib.dataset.nodule_images import (
+    PATCH_KINDS,
+    TRUE_CONTEXT,
+    NoduleImage,
+    NoduleOutline,
+    background_points_per_image,
+    images_of_nodule,
+    nodule_outlines,
+    read_slices,
+)
+from CLIPLungLib.dataset.nodule_table import IMAGE_KINDS, TABLE_NAME, Nodule, is_trusted, read_nodules
+from CLIPLungLib.dataset.worker_pool import each_result
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.patch import PatchSpec
 from CLIPLungLib.image.resample import grid_coordinates, sample_hu
@@ -137,56 +148,60 @@ def _widened(spec: PatchSpec) -> PatchSpec:
 def one_patch_per_nodule(
     patches: TrainingPatches, nodules: Sequence[Nodule], chosen: Sequence[int] | np.ndarray, fewest_readers: int
 ) -> np.ndarray:
-    """Indices of patches: the volume of every chosen nodule with enough readers, or its slice where there is no volume.
+    """Indices of patches, kind after kind: one of every chosen nodule with enough readers, see `one_image_per_nodule`.
 
     Args:
         chosen: indices into `nodules`.
     """
-    enough = [int(index) for index in chosen if nodules[index].n_readers >= fewest_readers]
-    volume, slice_ = (
-        np.flatnonzero(np.isin(patches.nodule, enough) & (patches.kind == PATCH_KINDS.index(kind)))
-        for kind in ("volume", "slice")
-    )
-    return np.concatenate([volume, slice_[~np.isin(patches.nodule[slice_], patches.nodule[volume])]])
+    enough = [int(index) for index in chosen if is_trusted(nodules[index], fewest_readers)]
+    found = np.flatnonzero(one_image_per_nodule(patches.nodule, patches.kind, np.isin(patches.nodule, enough)))
+    in_order: np.ndarray = found[np.argsort(patches.kind[found], kind="stable")]
+    return in_order
 
 
 def prepare_patches(
-    folder: Path, spec: PatchSpec, progress: Callable[[int, int], None] | None = None
+    folder: Path, spec: PatchSpec, progress: Callable[[int, int], None] | None = None, jobs: int = 1
 ) -> TrainingPatches:
-    """Resample every image of every nodule in a LIDC folder on the grid the network will see.
+    """Resample every image of every nodule in a data folder on the grid the network will see.
+
+    Needs the memory of the result once, and in each process that of one nodule's image.
 
     Args:
         folder: with the nodule table and the images it names; without SLICES_NAME, nodules have no slices.
         spec: what the network will see.
         progress: called as (nodules done, nodules in all).
+        jobs: number of processes.
 
     Raises:
         InputError: no table, an image that cannot be read, or no image at all.
     """
     folder = Path(folder)
     nodules = read_nodules(folder)
-    stacks: list[_Stack] = []
-    for stack in _stacks(folder, nodules, _widened(spec)):
-        stacks.append(stack)
+    slices, points = read_slices(folder, nodules), background_points_per_image(nodules)
+    tasks = (
+        _NoduleTask(
+            folder,
+            index,
+            nodule,
+            None if slices is None or nodule.slice_index is None else slices[nodule.slice_index],
+            points,
+        )
+        for index, nodule in enumerate(nodules)
+    )
+    widened = _widened(spec)
+    joined = _Joined(widened, sum(_planes_at_most(nodule, widened, points) for nodule in nodules))
+    for done, stacks in enumerate(each_result(partial(_stacks, spec=widened), tasks, min(jobs, len(nodules)))):
         if progress:
-            progress(stack.nodule, len(nodules))
-    if not stacks:
+            progress(done, len(nodules))
+        for stack in stacks:
+            joined.add(stack)
+    if not joined.nodule:
         raise InputError(
             f"{folder} holds no image of any nodule. Give the folder with the images that {TABLE_NAME} names."
         )
     if progress:
         progress(len(nodules), len(nodules))
-    counts = np.array([len(stack.hu) for stack in stacks])
-    return TrainingPatches(
-        hu=np.concatenate([stack.hu for stack in stacks]),
-        outline=np.concatenate([stack.outline for stack in stacks]),
-        height_mm=np.concatenate([stack.height_mm for stack in stacks]).astype(np.float32),
-        first_plane=np.concatenate([[0], np.cumsum(counts)[:-1]]),
-        plane_count=counts,
-        nodule=np.array([stack.nodule for stack in stacks]),
-        kind=np.array([PATCH_KINDS.index(stack.kind) for stack in stacks]),
-        is_outlined=np.array([stack.is_outlined for stack in stacks]),
-    )
+    return joined.patches()
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,13 +216,66 @@ class _Stack:
     is_outlined: bool
 
 
-def _stacks(folder: Path, nodules: Sequence[Nodule], spec: PatchSpec) -> Iterator[_Stack]:
-    """One stack for each image of a nodule, and those of background around it; nodule after nodule."""
-    images = nodule_images(folder, nodules, range(len(nodules)))
-    for index, own in groupby(images, key=lambda image: image.nodule):
-        outlines = nodule_outlines(folder, nodules[index])
-        for image in own:
-            yield _stack(image, nodules[index], outlines.get(image.kind), spec)
+@dataclass(frozen=True, eq=False)
+class _NoduleTask:
+    """One nodule to cut: its row and the number of it, its single slice, and how many background points each image gives."""
+
+    folder: Path
+    index: int
+    nodule: Nodule
+    slice_hu: np.ndarray | None
+    background: int
+
+
+def _stacks(task: _NoduleTask, spec: PatchSpec) -> list[_Stack]:
+    """One stack for each image of a nodule, and those of background around it."""
+    outlines = nodule_outlines(task.folder, task.nodule)
+    images = images_of_nodule(task.folder, task.index, task.nodule, task.slice_hu, task.background)
+    return [_stack(image, task.nodule, outlines.get(image.kind), spec) for image in images]
+
+
+def _planes_at_most(nodule: Nodule, spec: PatchSpec, background: int) -> int:
+    """How many planes the stacks of a nodule can have."""
+    planes = spec.shape[0]
+    near = min(planes, int(2 * BACKGROUND_HALF_MM / spec.spacing_mm[0]) + 1)
+    whole = sum(kind in nodule.images for kind in IMAGE_KINDS) * planes
+    around = sum(kind in nodule.images for kind in TRUE_CONTEXT) * background * near
+    return whole + around + (nodule.slice_index is not None)
+
+
+class _Joined:
+    """Stacks one after the other. Arrays are made once, for as many planes as there can be: unused memory costs nothing."""
+
+    def __init__(self, spec: PatchSpec, planes_at_most: int) -> None:
+        self._hu = np.empty((planes_at_most, *spec.shape[1:]), np.int16)
+        self._outline = np.empty((planes_at_most, *spec.shape[1:]), np.uint8)
+        self._height_mm: list[np.ndarray] = []
+        self._is_outlined: list[bool] = []
+        self._kind: list[int] = []
+        self._planes = [0]
+        self.nodule: list[int] = []
+
+    def add(self, stack: _Stack) -> None:
+        first, end = self._planes[-1], self._planes[-1] + len(stack.hu)
+        self._hu[first:end], self._outline[first:end] = stack.hu, stack.outline
+        self._height_mm.append(stack.height_mm)
+        self._is_outlined.append(stack.is_outlined)
+        self._kind.append(PATCH_KINDS.index(stack.kind))
+        self._planes.append(end)
+        self.nodule.append(stack.nodule)
+
+    def patches(self) -> TrainingPatches:
+        first_plane = np.array(self._planes)
+        return TrainingPatches(
+            hu=self._hu[: first_plane[-1]],
+            outline=self._outline[: first_plane[-1]],
+            height_mm=np.concatenate(self._height_mm).astype(np.float32),
+            first_plane=first_plane[:-1],
+            plane_count=np.diff(first_plane),
+            nodule=np.array(self.nodule),
+            kind=np.array(self._kind),
+            is_outlined=np.array(self._is_outlined),
+        )
 
 
 def _stack(image: NoduleImage, nodule: Nodule, outline: NoduleOutline | None, spec: PatchSpec) -> _Stack:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from CLIPLungLib.atomic_write import writing
+from CLIPLungLib.atomic_write import remove_leftovers, writing
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.read import read_ct
 from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.inference.cohort import COHORT_COLUMNS
-from CLIPLungLib.inference.result import DISCLAIMER, NoduleResult
+from CLIPLungLib.inference.result import NoduleResult
 from CLIPLungLib.inference.result_files import write_ct, write_heatmap, write_json
 from CLIPLungLib.report.page import save_report
 
@@ -70,6 +70,7 @@ def run_demo(
     else:
         raise InputError("Your own CT needs a point and a point needs a CT: give both --ct FILE and --point R A S.")
     output.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(output)
     yield doing
     ct, points = make_case()
     classifier = NoduleClassifier.load(checkpoint, device)
@@ -83,6 +84,7 @@ def run_demo(
     yield from _write_scene(output, ct, points, results)
     most_suspicious = max(zip(points, results, strict=True), key=lambda pair: pair[1].malignancy_probability)[0]
     yield from _farewell(output, most_suspicious, ct_file)
+    yield results[0].notice
 
 
 def _synthetic_case() -> tuple[CTVolume, list[DemoPoint]]:
@@ -111,6 +113,7 @@ def _summary(point: DemoPoint, result: NoduleResult) -> str:
 
 
 def _write_files(folder: Path, ct: CTVolume, point: DemoPoint, result: NoduleResult) -> None:
+    remove_leftovers(folder)
     write_json(result, folder / "result.json")
     write_heatmap(result, folder / "heatmap.nrrd")
     save_report(ct, result, folder / "report.png", title=point.label)
@@ -174,7 +177,6 @@ def _farewell(output: Path, point: DemoPoint, ct_file: Path | None) -> Iterator[
     if ct_file is None:
         yield f"Next, a whole cohort: {_program()} batch {output / COHORT_NAME} --output {output / 'cohort'} --heatmaps"
         yield 'Next, your own CT:    make demo CT=chest.nrrd POINT="-56.3 -86.4 -115.9"   (a DICOM folder works too; RAS mm)'
-    yield DISCLAIMER
 
 
 def _program() -> str:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from CLIPLungLib.dataset.nodule_table import Nodule
+from CLIPLungLib.dataset.nodule_table import OUTCOME, Nodule, fewest_readers
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation import metrics
 from CLIPLungLib.evaluation.bootstrap import BOOTSTRAPS, Estimate, estimate, patient_weights
@@ -22,86 +20,62 @@ from CLIPLungLib.evaluation.interval_coverage import (
     own_diameter_mm,
     warning_figures,
 )
-from CLIPLungLib.evaluation.reader_reference import SIGN_NAMES, ReaderReference, reader_pairs
-from CLIPLungLib.training.calibrate import FEWEST_READERS, one_answer_per_nodule
+from CLIPLungLib.evaluation.one_reader import beside_one_reader
+from CLIPLungLib.evaluation.reader_reference import ReaderReference
+from CLIPLungLib.evaluation.settings import ALL_NODULES, SETTINGS, judged_answers, main_setting
 from CLIPLungLib.training.fold_answers import FoldAnswers
 
-FORMAT_VERSION = 2
-READERS_DIAMETER, OWN_DIAMETER, SHIPPED = "readers_diameter", "own_diameter", "shipped"
-VOLUMES, SLICES, CONTEXT, ALL_NODULES = "volumes", "slices", "true_context", "all_nodules"
-# Where a nodule is seen -> the kinds of image that show it so; `all_nodules` takes each once, whoever read it, as papers do.
-SETTINGS: dict[str, tuple[str, ...]] = {
-    VOLUMES: ("volume",),
-    SLICES: ("slice",),
-    CONTEXT: ("cube", "crop"),
-    ALL_NODULES: (),
-}
-# In these, all runs are compared; elsewhere the shipped one and the floors.
-COMPARED_IN = (VOLUMES, ALL_NODULES)
+FORMAT_VERSION = 3
+READERS_DIAMETER, OWN_DIAMETER = "readers_diameter", "own_diameter"
+GAINS, BESIDE_ONE_READER = f"gain_over_{READERS_DIAMETER}", "beside_one_reader"
 
 Estimates = dict[str, dict[str, Any]]
 
 
 def evaluate(
-    folder: Path,
+    runs: Sequence[FinishedRun],
     nodules: Sequence[Nodule],
     repeats: int = BOOTSTRAPS,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
-    """All figures of all cross-validations in a folder. Reads answers and checkpoints; computes no network.
+    """All figures of finished cross-validations. Computes no network. Figures for which the data lack the truth are left out.
 
     Args:
-        folder: one sub-folder per run (`cliplung crossvalidate`, and "shipped" by `cliplung train`).
+        runs: on the same data; the last one is the main one, which is judged in every way.
         nodules: all rows of the table.
         repeats: of the bootstrap.
         progress: called before each setting with what is done, how many there are, and its name.
 
     Raises:
-        InputError: the run "shipped" is not there, or a cross-validation is not finished.
+        InputError: runs of other data, or without an answer for any nodule whose malignancy is known.
     """
-    runs = _read_runs(folder)
-    shipped = runs[SHIPPED]
+    main = runs[-1]
+    chief = main_setting(main.answers, nodules)
+    # In these, all runs are compared; elsewhere the main one and the floors.
+    compared_in = (chief, ALL_NODULES)
     settings: dict[str, Any] = {}
     for done, setting in enumerate(SETTINGS):
         if progress:
             progress(done, len(SETTINGS), setting)
-        chosen = _chosen(setting, shipped.answers, nodules)
+        chosen = judged_answers(setting, main.answers, nodules)
         if chosen.any():
-            settings[setting] = _setting(setting, chosen, runs, nodules, repeats)
-    volumes = _chosen(VOLUMES, shipped.answers, nodules)
-    answers, reference = shipped.answers.of(volumes), _reference(shipped.answers.of(volumes), nodules)
-    predictions = network_predictions(answers, shipped.calibrations)
+            shown = runs if setting in compared_in else [main]
+            settings[setting] = _setting(chosen, shown, judged_answers(chief, main.answers, nodules), nodules, repeats)
+    answers = main.answers.of(judged_answers(chief, main.answers, nodules))
+    reference, predictions = _reference(answers, nodules), network_predictions(answers, main.calibrations)
     return {
         "format": FORMAT_VERSION,
-        "folds": shipped.folds,
-        "fewest_readers": FEWEST_READERS,
+        "folds": main.folds,
+        "fewest_readers": fewest_readers(nodules),
         "bootstraps": repeats,
-        "runs": {name: {"epochs": run.epochs} for name, run in runs.items()},
+        "runs": {run.name: {"epochs": run.epochs} for run in runs},
+        "main_run": main.name,
+        "main_setting": chief,
         "settings": settings,
-        "measurement": measurement_figures(shipped, answers, reference, repeats),
-        "class_sets": class_set_figures(shipped, answers, predictions, reference, repeats),
-        "warnings": warning_figures(shipped, nodules, repeats),
+        "measurement": measurement_figures(main, answers, reference, repeats),
+        "class_sets": class_set_figures(main, answers, predictions, reference, repeats),
+        "warnings": warning_figures(main, nodules, repeats),
     }
-
-
-def _read_runs(folder: Path) -> dict[str, FinishedRun]:
-    """Name -> run, the shipped one last."""
-    names = sorted(path.name for path in folder.iterdir() if any(path.glob("fold*"))) if folder.is_dir() else []
-    if SHIPPED not in names:
-        raise InputError(
-            f"{folder} holds no run '{SHIPPED}'. Run 'cliplung train --output {folder / SHIPPED}' or 'cliplung crossvalidate' first."
-        )
-    ordered = [name for name in names if name != SHIPPED] + [SHIPPED]
-    return {name: FinishedRun.read(folder / name) for name in ordered}
-
-
-def _chosen(setting: str, answers: FoldAnswers, nodules: Sequence[Nodule]) -> np.ndarray:
-    """(V,) bool: the answers a setting is about."""
-    if setting == ALL_NODULES:
-        return one_answer_per_nodule(answers, nodules, fewest_readers=1)
-    readers = np.array([nodules[index].n_readers for index in answers.nodule])
-    chosen: np.ndarray = (readers >= FEWEST_READERS) & answers.is_kind(*SETTINGS[setting]) & ~answers.refused
-    return chosen
 
 
 def _reference(answers: FoldAnswers, nodules: Sequence[Nodule]) -> ReaderReference:
@@ -109,42 +83,46 @@ def _reference(answers: FoldAnswers, nodules: Sequence[Nodule]) -> ReaderReferen
 
 
 def _setting(
-    setting: str, chosen: np.ndarray, runs: Mapping[str, FinishedRun], nodules: Sequence[Nodule], repeats: int
+    chosen: np.ndarray, runs: Sequence[FinishedRun], fit: np.ndarray, nodules: Sequence[Nodule], repeats: int
 ) -> dict[str, Any]:
-    shipped = runs[SHIPPED]
-    everything, fit = _reference(shipped.answers, nodules), _chosen(VOLUMES, shipped.answers, nodules)
-    own_mm = own_diameter_mm(shipped, shipped.answers)
-    predictions = {
-        READERS_DIAMETER: size_predictions(everything.diameter_mm, everything, fit).of(chosen),
-        OWN_DIAMETER: size_predictions(own_mm, everything, fit).of(chosen),
-    }
-    for name, run in runs.items() if setting in COMPARED_IN else {SHIPPED: shipped}.items():
-        predictions[name] = network_predictions(run.answers, run.calibrations).of(_same(run, shipped, chosen))
-    reference = _reference(shipped.answers.of(chosen), nodules)
+    """Figures for the chosen answers; size-only floors are fitted on those in `fit`."""
+    main = runs[-1]
+    predictions = {name: floor.of(chosen) for name, floor in size_floors(main, nodules, fit).items()}
+    predictions = {name: floor for name, floor in predictions.items() if floor.is_known.any()}
+    for run in runs:
+        predictions[run.name] = network_predictions(run.answers, run.calibrations).of(_same(run, main, chosen))
+    judged = [nodules[index] for index in main.answers.nodule[chosen]]
+    reference = ReaderReference.of_nodules(judged)
     found, gains = compare(predictions, reference, READERS_DIAMETER, repeats)
     return {
-        "nodules": len(np.unique(shipped.answers.nodule[chosen])),
+        "nodules": len(judged),
         "patients": len(np.unique(reference.patient)),
+        "outcomes": sum(nodule.truth == OUTCOME for nodule in judged),
         "exactly_3": int((reference.rating == 3).sum()),
         "figures": found,
-        f"gain_over_{READERS_DIAMETER}": gains,
-        "one_reader": one_reader_figures([nodules[index] for index in shipped.answers.nodule[chosen]], repeats),
+        **({GAINS: gains} if gains else {}),
+        BESIDE_ONE_READER: beside_one_reader(judged, predictions[main.name], repeats),
     }
 
 
-def _same(run: FinishedRun, reference: FinishedRun, chosen: np.ndarray) -> np.ndarray:
-    """(V,) bool for another run; its images come in the same order, since both were read from the same table.
+def size_floors(run: FinishedRun, nodules: Sequence[Nodule], fit: np.ndarray) -> dict[str, Predictions]:
+    """What the readers' diameter alone, and the run's own, predict for all of its answers; fitted on those in `fit` (V,)."""
+    reference = _reference(run.answers, nodules)
+    sizes = {READERS_DIAMETER: reference.diameter_mm, OWN_DIAMETER: own_diameter_mm(run, run.answers)}
+    return {name: size_predictions(size_mm, reference, fit) for name, size_mm in sizes.items()}
+
+
+def _same(run: FinishedRun, main: FinishedRun, chosen: np.ndarray) -> np.ndarray:
+    """(V,) bool for another run; its images come in the same order as the main one's, since both were read from the same table.
 
     Raises:
         InputError: they do not.
     """
-    same = all(
-        np.array_equal(getattr(run.answers, name), getattr(reference.answers, name))
-        for name in ("nodule", "kind", "fold")
-    )
+    names = ("nodule", "kind", "fold")
+    same = all(np.array_equal(getattr(run.answers, name), getattr(main.answers, name)) for name in names)
     if not same or run.answers.refused[chosen].any():
         raise InputError(
-            f"{run.folder} answers for other images than {reference.folder}. Cross-validate both with the same data and folds."
+            f"{run.source} answers for other images than {main.source}. Cross-validate both with the same data and folds."
         )
     return chosen
 
@@ -152,21 +130,31 @@ def _same(run: FinishedRun, reference: FinishedRun, chosen: np.ndarray) -> np.nd
 def compare(
     predictions: Mapping[str, Predictions], reference: ReaderReference, floor: str, repeats: int = BOOTSTRAPS
 ) -> tuple[dict[str, Estimates], dict[str, Estimates]]:
-    """Figures of every prediction, and the paired differences of each to the floor's, all from the same draws of patients."""
+    """Figures of every prediction, and the paired differences of each to the floor's, all from the same draws of patients.
+
+    Differences are about the images for which the floor is known; there are none without a floor.
+    """
     weights = patient_weights(reference.patient, repeats)
-    figures = {name: figures_of(one, reference) for name, one in predictions.items()}
-    found: dict[str, Estimates] = {name: {} for name in predictions}
-    gains: dict[str, Estimates] = {name: {} for name in predictions if name != floor}
-    for name, own in figures.items():
-        for key, figure in own.items():
-            found[name][key] = _estimate(figure, weights).to_dict()
-            if name != floor and key in figures[floor] and key != ECE:
-                gain = Figure(figure.n, _difference(figure, figures[floor][key]))
-                gains[name][key] = _estimate(gain, weights).to_dict()
+    found: dict[str, Estimates] = {}
+    for name, one in predictions.items():
+        found[name] = {key: _estimate(figure, weights).to_dict() for key, figure in figures_of(one, reference).items()}
         # The percentile bootstrap of the ECE excludes its own value, so chance stands beside it instead.
-        chance = metrics.chance_calibration_error(predictions[name].probability)
+        chance = metrics.chance_calibration_error(one.probability[one.is_known])
         found[name][ECE] |= {"interval": None, "by_chance": chance}
+    if floor not in predictions:
+        return found, {}
+    below = predictions[floor]
+    gains = {name: _gains(one, below, reference, weights) for name, one in predictions.items() if name != floor}
     return found, gains
+
+
+def _gains(one: Predictions, below: Predictions, reference: ReaderReference, weights: np.ndarray) -> Estimates:
+    figures, floor = figures_of(one, reference, below.is_known), figures_of(below, reference, one.is_known)
+    return {
+        key: _estimate(Figure(figure.n, _difference(figure, floor[key])), weights).to_dict()
+        for key, figure in figures.items()
+        if key in floor and key != ECE
+    }
 
 
 def _difference(figure: Figure, floor: Figure) -> Callable[[np.ndarray], np.ndarray]:
@@ -179,15 +167,3 @@ def _difference(figure: Figure, floor: Figure) -> Callable[[np.ndarray], np.ndar
 
 def _estimate(figure: Figure, weights: np.ndarray) -> Estimate:
     return estimate(figure.value, weights, figure.n)
-
-
-def one_reader_figures(nodules: Sequence[Nodule], repeats: int = BOOTSTRAPS) -> Estimates:
-    """Spearman of one reader with the mean of the others, for every sign; nodules with fewer than three readers do not count."""
-    found: Estimates = {}
-    for sign in SIGN_NAMES:
-        one, others, place = reader_pairs(nodules, sign)
-        patients = np.array([nodules[index].patient_id for index in place])
-        weights = patient_weights(patients, repeats)
-        figure = Figure(len(np.unique(place)), partial(metrics.spearman, one, others))
-        found[f"spearman_{sign}"] = _estimate(figure, weights).to_dict()
-    return found

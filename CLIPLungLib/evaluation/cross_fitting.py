@@ -23,6 +23,8 @@ class Predictions:
         probability: (N,) that the mean rating exceeds 3.
         classes: (N, 3) probabilities.
         signs: name of SIGN_NAMES -> (N,) level; empty for a size.
+
+    NaN in score or probability is no prediction: figures are about the others.
     """
 
     score: np.ndarray
@@ -34,6 +36,12 @@ class Predictions:
         """The same of some of the images."""
         signs = {name: levels[chosen] for name, levels in self.signs.items()}
         return Predictions(self.score[chosen], self.probability[chosen], self.classes[chosen], signs)
+
+    @property
+    def is_known(self) -> np.ndarray:
+        """(N,) bool: whether there is a prediction."""
+        known: np.ndarray = np.isfinite(self.score) & np.isfinite(self.probability)
+        return known
 
 
 def network_predictions(answers: FoldAnswers, calibrations: Mapping[int, Calibrations]) -> Predictions:
@@ -68,10 +76,15 @@ def size_predictions(size_mm: np.ndarray, reference: ReaderReference, fit: np.nd
         size_mm: (N,).
         reference: of the same images.
         fit: (N,) bool, what the curve may be fitted on; of these the other folds are used.
+
+    Returns:
+        NaN where the size is, and for folds without anything to fit on elsewhere.
     """
     score = np.log(size_mm)
 
     def predict(learn: np.ndarray, own: np.ndarray) -> np.ndarray:
+        if len(np.unique(reference.exceeds_3[learn])) < 2:
+            return np.full((len(own), 4), np.nan)
         fitted = fit_calibration(score[learn], reference.rating[learn])
         return np.column_stack([fitted.malignancy_probability(score[own]), fitted.class_probabilities(score[own])])
 

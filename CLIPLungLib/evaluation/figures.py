@@ -49,59 +49,67 @@ class Figure:
     value: Callable[[np.ndarray], np.ndarray]
 
 
-def figures_of(predictions: Predictions, reference: ReaderReference) -> dict[str, Figure]:
-    """Key of LABELS -> figure, for predictions and readers of the same N images."""
+def figures_of(
+    predictions: Predictions, reference: ReaderReference, members: np.ndarray | None = None
+) -> dict[str, Figure]:
+    """Key of LABELS -> figure, for predictions and readers of the same N images.
+
+    Args:
+        predictions: those that are not known do not count.
+        reference: whose malignancy is known; a sign counts where it is, and a sign that nobody rated has no figure.
+        members: (N,) bool, the images that count at most; all unless given.
+    """
+    known = predictions.is_known if members is None else predictions.is_known & members
     return (
-        _malignancy_figures(predictions, reference)
-        | _class_figures(predictions, reference)
-        | _sign_figures(predictions, reference)
+        _malignancy_figures(predictions, reference, known)
+        | _class_figures(predictions, reference, known)
+        | _sign_figures(predictions, reference, known)
     )
 
 
-def _malignancy_figures(predictions: Predictions, reference: ReaderReference) -> dict[str, Figure]:
-    event, score, probability, rating = (
-        reference.exceeds_3,
-        predictions.score,
-        predictions.probability,
-        reference.rating,
-    )
+def _about(members: np.ndarray, value: Callable[[np.ndarray], np.ndarray]) -> Figure:
+    """A figure of these images, whose `value` takes their weights alone."""
+    return Figure(int(members.sum()), lambda weights: value(weights[:, members]))
+
+
+def _malignancy_figures(predictions: Predictions, reference: ReaderReference, known: np.ndarray) -> dict[str, Figure]:
+    event, rating = reference.exceeds_3, reference.rating
 
     def auc_of(members: np.ndarray) -> Figure:
-        return Figure(
-            int(members.sum()), lambda weights: metrics.auc(event[members], score[members], weights[:, members])
-        )
+        return _about(members, partial(metrics.auc, event[members], predictions.score[members]))
 
+    probability = predictions.probability[known]
     return {
-        AUC_ABOVE_3: auc_of(rating != EVENT_ABOVE),
-        AUC_STRICT: auc_of((rating < BENIGN_BELOW) | (rating > MALIGNANT_ABOVE)),
-        BRIER: Figure(len(event), lambda weights: metrics.brier(event, probability, weights)),
-        ECE: Figure(len(event), lambda weights: metrics.expected_calibration_error(event, probability, weights)),
-        SPEARMAN_MALIGNANCY: Figure(len(event), lambda weights: metrics.spearman(score, rating, weights)),
+        AUC_ABOVE_3: auc_of(known & (rating != EVENT_ABOVE)),
+        AUC_STRICT: auc_of(known & ((rating < BENIGN_BELOW) | (rating > MALIGNANT_ABOVE))),
+        BRIER: _about(known, partial(metrics.brier, event[known], probability)),
+        ECE: _about(known, partial(metrics.expected_calibration_error, event[known], probability)),
+        SPEARMAN_MALIGNANCY: _about(known, partial(metrics.spearman, predictions.score[known], rating[known])),
     }
 
 
-def _class_figures(predictions: Predictions, reference: ReaderReference) -> dict[str, Figure]:
-    label, predicted = reference.label, predictions.classes.argmax(axis=1)
-    decided = label != CLASSES.index("unsure")
-    right = ((predictions.classes[:, 2] > predictions.classes[:, 0]) == (label == 2)).astype(np.float64)
+def _class_figures(predictions: Predictions, reference: ReaderReference, known: np.ndarray) -> dict[str, Figure]:
+    label, predicted = reference.label[known], predictions.classes[known].argmax(axis=1)
+    decided = known & (reference.label != CLASSES.index("unsure"))
+    classes = predictions.classes[decided]
+    right = ((classes[:, 2] > classes[:, 0]) == (reference.label[decided] == 2)).astype(np.float64)
 
     def figure_of(key: str) -> Figure:
-        return Figure(len(label), lambda weights: metrics.class_figures(label, predicted, weights)[key])
+        return _about(known, lambda weights: metrics.class_figures(label, predicted, weights)[key])
 
     keys = metrics.class_figures(label, predicted, np.ones((1, len(label))))
     figures = {key: figure_of(key) for key in keys}
-    figures["accuracy_benign_malignant"] = Figure(
-        int(decided.sum()), lambda weights: metrics.mean(right[decided], weights[:, decided])
-    )
+    figures["accuracy_benign_malignant"] = _about(decided, partial(metrics.mean, right))
     return figures
 
 
-def _sign_figures(predictions: Predictions, reference: ReaderReference) -> dict[str, Figure]:
-    figures = {
-        f"spearman_{name}": Figure(len(levels), partial(metrics.spearman, levels, reference.signs[name]))
-        for name, levels in predictions.signs.items()
-    }
-    if CALCIFICATION_ABSENT in predictions.signs:
-        absent, level = reference.signs[CALCIFICATION_ABSENT] > 0.5, predictions.signs[CALCIFICATION_ABSENT]
-        figures[AUC_ABSENT] = Figure(len(level), lambda weights: metrics.auc(absent, level, weights))
+def _sign_figures(predictions: Predictions, reference: ReaderReference, known: np.ndarray) -> dict[str, Figure]:
+    figures = {}
+    for name, levels in predictions.signs.items():
+        rated = known & np.isfinite(reference.signs[name])
+        if rated.any():
+            own = reference.signs[name][rated]
+            figures[f"spearman_{name}"] = _about(rated, partial(metrics.spearman, levels[rated], own))
+            if name == CALCIFICATION_ABSENT:
+                figures[AUC_ABSENT] = _about(rated, partial(metrics.auc, own > 0.5, levels[rated]))
     return figures

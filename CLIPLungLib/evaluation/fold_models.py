@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from CLIPLungLib.calibration.calibrations import Calibrations
-from CLIPLungLib.dataset.nodule_table import Nodule
+from CLIPLungLib.dataset.nodule_table import Nodule, fewest_readers, is_trusted
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.calibrated_result import require_calibrations
 from CLIPLungLib.inference.checkpoint import Checkpoint, load_checkpoint
 from CLIPLungLib.inference.classifier import NoduleClassifier
-from CLIPLungLib.training.calibrate import FEWEST_READERS
 from CLIPLungLib.training.cross_validation import CHECKPOINT_NAME, fold_folder, read_answers
 from CLIPLungLib.training.fold_answers import FoldAnswers
 
@@ -25,7 +24,7 @@ class FoldModel:
     Attributes:
         fold: its number.
         classifier: with the network that has not seen it, and calibrations of the other folds' answers.
-        nodules: of the fold, with FEWEST_READERS readers or more.
+        nodules: of the fold, whose malignancy is known well enough to judge by.
     """
 
     fold: int
@@ -35,17 +34,19 @@ class FoldModel:
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """A finished cross-validation, read from its folder; nothing is trained or written.
+    """A finished cross-validation as it was read; nothing is trained or written.
 
     Attributes:
-        folder: of the run.
+        name: of the run.
+        source: its folder, or the file that its answers are kept in.
         folds: rising.
         answers: of all folds.
         calibrations: fold -> those of its checkpoint.
         epochs: that each network was trained for.
     """
 
-    folder: Path
+    name: str
+    source: Path
     folds: list[int]
     answers: FoldAnswers
     calibrations: dict[int, Calibrations]
@@ -62,7 +63,8 @@ class FinishedRun:
         folds = folds_of_run(folder)
         checkpoints = {fold: _checkpoint(folder, fold) for fold in folds}
         return cls(
-            folder=folder,
+            name=folder.resolve().name,
+            source=folder,
             folds=folds,
             answers=read_answers(folder, folds),
             calibrations={fold: require_calibrations(checkpoint) for fold, checkpoint in checkpoints.items()},
@@ -93,9 +95,10 @@ def fold_models(folder: Path, nodules: Sequence[Nodule], device: str = "auto") -
         nodules: all rows of the table.
         device: where to compute.
     """
+    readers = fewest_readers(nodules)
     for fold in folds_of_run(folder):
         classifier = NoduleClassifier(_checkpoint(folder, fold), device)
-        of_fold = [nodule for nodule in nodules if nodule.fold == fold and nodule.n_readers >= FEWEST_READERS]
+        of_fold = [nodule for nodule in nodules if nodule.fold == fold and is_trusted(nodule, readers)]
         yield FoldModel(fold, classifier, of_fold)
 
 

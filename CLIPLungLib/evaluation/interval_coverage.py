@@ -27,8 +27,9 @@ Figures = dict[str, dict[str, Any]]
 
 
 def measurement_figures(run: FinishedRun, answers: FoldAnswers, reference: ReaderReference, repeats: int) -> Figures:
-    """Own diameter and volume against the readers'; `reference` is of the same images as `answers`."""
+    """Own diameter and volume against the readers', where there are any; `reference` is of the same images as `answers`."""
     outlined = np.isfinite(answers.diameter_mm)
+    sized, filled = outlined & np.isfinite(reference.diameter_mm), outlined & np.isfinite(reference.volume_mm3)
     value_mm, low_mm, high_mm = _calibrated(run, answers, "diameter", answers.diameter_mm)
     value_mm3, low_mm3, high_mm3 = _calibrated(run, answers, "volume", answers.volume_mm3)
     judged = outlined & (reference.diameter_mm >= JUDGED_MM[0]) & (reference.diameter_mm <= JUDGED_MM[1])
@@ -37,16 +38,14 @@ def measurement_figures(run: FinishedRun, answers: FoldAnswers, reference: Reade
     everyone = np.ones(len(outlined), dtype=bool)
     found = {
         "outlined": figure(outlined, everyone, metrics.mean),
-        "diameter_coverage": figure(_within(reference.diameter_mm, low_mm, high_mm), outlined, metrics.mean),
-        "diameter_median_relative_error": figure(
-            np.abs(value_mm / reference.diameter_mm - 1), outlined, metrics.median
-        ),
+        "diameter_coverage": figure(_within(reference.diameter_mm, low_mm, high_mm), sized, metrics.mean),
+        "diameter_median_relative_error": figure(np.abs(value_mm / reference.diameter_mm - 1), sized, metrics.median),
         "diameter_median_error_mm": figure(np.abs(error_mm), judged, metrics.median),
         "diameter_bias_mm": figure(error_mm, judged, metrics.median),
-        "volume_coverage": figure(_within(reference.volume_mm3, low_mm3, high_mm3), outlined, metrics.mean),
-        "volume_median_relative_error": figure(np.abs(value_mm3 / reference.volume_mm3 - 1), outlined, metrics.median),
+        "volume_coverage": figure(_within(reference.volume_mm3, low_mm3, high_mm3), filled, metrics.mean),
+        "volume_median_relative_error": figure(np.abs(value_mm3 / reference.volume_mm3 - 1), filled, metrics.median),
     }
-    return {name: found_figure.to_dict() for name, found_figure in found.items()}
+    return {name: found_figure.to_dict() for name, found_figure in found.items() if found_figure.n}
 
 
 def own_diameter_mm(run: FinishedRun, answers: FoldAnswers) -> np.ndarray:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from CLIPLungLib.dataset.nodule_table import Nodule
-from CLIPLungLib.training.calibrate import FEWEST_READERS
+from CLIPLungLib.dataset.nodule_table import MALIGNANCY, Nodule
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, reached_cuts
 
 # Code 6 of calcification means that there is none; the other codes are kinds, so their mean says nothing.
@@ -22,12 +21,12 @@ class ReaderReference:
     """Of N nodules.
 
     Attributes:
-        rating: (N,) mean malignancy.
+        rating: (N,) mean malignancy, or what stands for a known outcome.
         label: (N,) class: benign below 2.5, unsure from 2.5 to 3.5, malignant above.
         exceeds_3: (N,) bool; a mean of exactly 3 does not.
         patient, fold: (N,).
-        diameter_mm, volume_mm3: (N,) from the readers' contours.
-        signs: name of SIGN_NAMES -> (N,) readers' mean, for calcification the share who saw none.
+        diameter_mm, volume_mm3: (N,) from the readers' contours; NaN where there are none.
+        signs: name of SIGN_NAMES -> (N,) readers' mean, for calcification the share who saw none; NaN where nobody rated it.
     """
 
     rating: np.ndarray
@@ -50,25 +49,17 @@ class ReaderReference:
             fold=np.array([nodule.fold for nodule in nodules]),
             diameter_mm=np.array([nodule.diameter_mm for nodule in nodules]),
             volume_mm3=np.array([nodule.volume_mm3 for nodule in nodules]),
-            signs={name: np.array([reader_codes(nodule, name).mean() for nodule in nodules]) for name in SIGN_NAMES},
+            signs={name: np.array([_mean(reader_codes(nodule, name)) for nodule in nodules]) for name in SIGN_NAMES},
         )
 
 
 def reader_codes(nodule: Nodule, sign: str) -> np.ndarray:
-    """(R,) what every reader said: the code, or for calcification 1 where it is absent."""
+    """(R,) what every reader said of a name of SIGN_NAMES or of MALIGNANCY: the code, or for calcification 1 where it is absent."""
+    if sign == MALIGNANCY:
+        return np.array(nodule.malignancy_ratings, dtype=np.float64)
     codes = np.array(nodule.ratings[CALCIFICATION if sign == CALCIFICATION_ABSENT else sign], dtype=np.float64)
     return (codes == ABSENT).astype(np.float64) if sign == CALCIFICATION_ABSENT else codes
 
 
-def reader_pairs(nodules: Sequence[Nodule], sign: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every reader's code (P,), the mean of the other readers of the same nodule (P,), and the nodule's place (P,).
-
-    Nodules with fewer than FEWEST_READERS readers are left out.
-    """
-    rows = []
-    for place, nodule in enumerate(nodules):
-        codes = reader_codes(nodule, sign)
-        if len(codes) >= FEWEST_READERS:
-            rows += [(code, (codes.sum() - code) / (len(codes) - 1), place) for code in codes]
-    one, others, places = np.reshape(np.array(rows, dtype=np.float64), (-1, 3)).T
-    return one, others, places.astype(int)
+def _mean(codes: np.ndarray) -> float:
+    return float(codes.mean()) if codes.size else np.nan

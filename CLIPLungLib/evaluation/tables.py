@@ -8,15 +8,7 @@ from typing import Any
 
 from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.evaluation.comparison import (
-    ALL_NODULES,
-    CONTEXT,
-    OWN_DIAMETER,
-    READERS_DIAMETER,
-    SHIPPED,
-    SLICES,
-    VOLUMES,
-)
+from CLIPLungLib.evaluation.comparison import BESIDE_ONE_READER, GAINS, OWN_DIAMETER, READERS_DIAMETER
 from CLIPLungLib.evaluation.figures import (
     ACCURACY,
     AUC_ABOVE_3,
@@ -27,7 +19,10 @@ from CLIPLungLib.evaluation.figures import (
     LABELS,
     SPEARMAN_MALIGNANCY,
 )
+from CLIPLungLib.evaluation.one_reader import DIFFERENCE, MODEL, ONE_READER
 from CLIPLungLib.evaluation.reader_reference import SIGN_NAMES
+from CLIPLungLib.evaluation.run_choice import SHIPPED
+from CLIPLungLib.evaluation.settings import ALL_NODULES, CONTEXT, SLICES, VOLUMES
 from CLIPLungLib.vocabulary import CLASSES
 
 FIGURES_BEGIN, FIGURES_END = "<!-- figures: begin -->", "<!-- figures: end -->"
@@ -80,37 +75,66 @@ PER_CLASS = (
     *(f"{figure}_{name}" for name in CLASSES for figure in ("recall", "f1")),
 )
 PER_SETTING = (AUC_ABOVE_3, AUC_STRICT, ACCURACY, SPEARMAN_MALIGNANCY, BRIER)
-GAINS = f"gain_over_{READERS_DIAMETER}"
+ONE_READER_ROWS = (SPEARMAN_MALIGNANCY, AUC_ABOVE_3, *(f"spearman_{sign}" for sign in SIGN_NAMES))
 
 
 def rule_text(results: Mapping[str, Any]) -> str:
     """How the figures came about, in one paragraph."""
+    readers = results["fewest_readers"]
     return (
         f"Out of fold by patient ({len(results['folds'])} folds), by the path of a click: two looks, the second centred on the outline. "
-        f"Nodules with >= {results['fewest_readers']} readers unless said otherwise. "
+        f"Nodules with >= {readers} reader{'s' * (readers != 1)} unless said otherwise. {_outcome_text(results)}"
         "Benign is a mean rating < 2.5, unsure 2.5 to 3.5, malignant > 3.5; the event is a mean > 3, so exactly 3 is no event, "
         f"and the AUC above against below 3 leaves it out. Intervals: 95 %, {results['bootstraps']} patient bootstraps. "
         "Each fold's checkpoint is calibrated on the other folds."
     )
 
 
+def _outcome_text(results: Mapping[str, Any]) -> str:
+    own = results["settings"][results["main_setting"]]
+    if not own["outcomes"]:
+        return ""
+    return (
+        f"The truth of {own['outcomes']} of {own['nodules']} nodules is their outcome, which counts as a rating of 1 (benign) "
+        "or 5 (malignant). "
+    )
+
+
 def all_tables(results: Mapping[str, Any]) -> dict[str, str]:
-    """Heading -> table, in the order in which they are shown."""
-    settings = results["settings"]
+    """Heading -> table, in the order in which they are shown. What the data have no truth for is not there."""
+    settings, main = results["settings"], results["main_setting"]
     tables = {}
-    for setting, keys in ((VOLUMES, MAIN), (ALL_NODULES, PER_CLASS)):
+    for setting, keys in ((main, MAIN), (ALL_NODULES, PER_CLASS)):
         if setting in settings:
             tables[f"Runs, {_setting_label(settings, setting)}"] = runs_table(results, setting, keys)
-    tables[f"Gain over the readers' diameter, {_setting_label(settings, VOLUMES)}"] = gains_table(results, VOLUMES)
-    tables["Signs, one reader and the shipped model, volumes"] = signs_table(results)
-    tables["The shipped model where nodules are seen otherwise"] = settings_table(results)
-    tables["Sizes, class sets and warnings of the shipped model"] = statements_table(results)
+    if GAINS in settings[main]:
+        tables[f"Gain over the readers' diameter, {_setting_label(settings, main)}"] = gains_table(results, main)
+    if any(f"spearman_{sign}" in settings[main]["figures"][results["main_run"]] for sign in SIGN_NAMES):
+        tables[f"Signs, with the mean of all readers, {SETTING_LABELS[main]}"] = signs_table(results)
+    if settings[main][BESIDE_ONE_READER][MODEL]:
+        tables[f"The model beside one reader, {SETTING_LABELS[main]}"] = one_reader_table(results)
+    tables["The model where nodules are seen otherwise"] = settings_table(results)
+    tables["Sizes, class sets and warnings of the model"] = statements_table(results)
     return tables
+
+
+def left_out_text(results: Mapping[str, Any]) -> str:
+    """What is not there for want of truth; empty where all is."""
+    own = results["settings"][results["main_setting"]]
+    missing = []
+    if READERS_DIAMETER not in own["figures"]:
+        missing.append("no readers' diameter, so no floor by it and no error of the size")
+    if not any(f"spearman_{sign}" in own["figures"][results["main_run"]] for sign in SIGN_NAMES):
+        missing.append("no ratings of signs")
+    if not own[BESIDE_ONE_READER][MODEL]:
+        missing.append("no nodule with three readers, so no reader to stand beside")
+    return f"Left out, for the data have {'; '.join(missing)}." if missing else ""
 
 
 def results_text(results: Mapping[str, Any]) -> str:
     """Everything, for the terminal."""
-    return "\n\n".join([rule_text(results), *(f"{name}\n\n{table}" for name, table in all_tables(results).items())])
+    parts = [rule_text(results), *(f"{name}\n\n{table}" for name, table in all_tables(results).items())]
+    return "\n\n".join([*parts, left_out_text(results)]).rstrip()
 
 
 def write_readme_table(readme: Path, results: Mapping[str, Any]) -> None:
@@ -130,19 +154,19 @@ def write_readme_table(readme: Path, results: Mapping[str, Any]) -> None:
 
 
 def readme_table(results: Mapping[str, Any]) -> str:
-    """Five rows: size alone and the shipped model on volumes, and in true context."""
-    settings = results["settings"]
+    """Five rows: size alone and the model in the main setting, and in true context."""
+    settings, main, run = results["settings"], results["main_setting"], results["main_run"]
+    shown = (AUC_ABOVE_3, AUC_STRICT, SPEARMAN_MALIGNANCY, BRIER)
+    wanted: dict[str, tuple[str, ...]] = {main: (READERS_DIAMETER, OWN_DIAMETER, run)}
+    if CONTEXT in settings and main != CONTEXT:
+        wanted[CONTEXT] = (READERS_DIAMETER, run)
     rows = []
-    for setting, names in (
-        (VOLUMES, (READERS_DIAMETER, OWN_DIAMETER, SHIPPED)),
-        (CONTEXT, (READERS_DIAMETER, SHIPPED)),
-    ):
-        for name in names if setting in settings else ():
+    for setting, names in wanted.items():
+        for name in (name for name in names if name in settings[setting]["figures"]):
             own = settings[setting]["figures"][name]
-            shown = (own[key] for key in (AUC_ABOVE_3, AUC_STRICT, SPEARMAN_MALIGNANCY, BRIER))
-            rows.append([f"{_run_label(results, name)}; {_setting_label(settings, setting)}", *map(_cell, shown)])
-    labels = (LABELS[key] for key in (AUC_ABOVE_3, AUC_STRICT, SPEARMAN_MALIGNANCY, BRIER))
-    return _table(["", *labels], rows)
+            label = f"{_run_label(results, name)}; {_setting_label(settings, setting)}"
+            rows.append([label, *(_cell(own[key]) for key in shown)])
+    return _table(["", *(LABELS[key] for key in shown)], rows)
 
 
 def runs_table(results: Mapping[str, Any], setting: str, keys: Sequence[str]) -> str:
@@ -163,25 +187,38 @@ def gains_table(results: Mapping[str, Any], setting: str) -> str:
 
 
 def signs_table(results: Mapping[str, Any]) -> str:
-    """Spearman of every sign with the readers' mean, beside one reader's."""
-    volumes = results["settings"][VOLUMES]
-    shipped, one_reader = volumes["figures"][SHIPPED], volumes["one_reader"]
-    rows = []
-    for sign in SIGN_NAMES:
-        key = f"spearman_{sign}"
-        rows.append([LABELS[key], _cell(shipped[key]), _cell(one_reader[key])])
-    rows.append([LABELS[AUC_ABSENT], _cell(shipped[AUC_ABSENT]), ""])
-    return _table(["", "shipped, with the readers' mean", "one reader, with the mean of the others"], rows)
+    """Spearman of every sign with the mean of all readers."""
+    own = results["settings"][results["main_setting"]]["figures"][results["main_run"]]
+    keys = (*(f"spearman_{sign}" for sign in SIGN_NAMES), AUC_ABSENT)
+    return _table(["", "model"], [[LABELS[key], _cell(own[key])] for key in keys if key in own])
+
+
+def one_reader_table(results: Mapping[str, Any]) -> str:
+    """The model and one reader, both against the mean of the other readers, and their paired difference."""
+    beside = results["settings"][results["main_setting"]][BESIDE_ONE_READER]
+    rows = [
+        [
+            LABELS[key],
+            _cell(beside[ONE_READER][key]),
+            _cell(beside[MODEL][key]),
+            _cell(beside[DIFFERENCE][key], signed=True),
+            str(beside[MODEL][key]["n"]),
+        ]
+        for key in ONE_READER_ROWS
+        if key in beside[MODEL]
+    ]
+    return _table(["with the mean of the other readers", "one reader", "model", "model less one reader", "n"], rows)
 
 
 def settings_table(results: Mapping[str, Any]) -> str:
-    """The shipped model and the floor, a row per setting."""
+    """The model and the floor, a row per setting."""
     settings, rows = results["settings"], []
     for setting in settings:
-        for name in (READERS_DIAMETER, SHIPPED):
-            own = settings[setting]["figures"][name]
-            label = [_setting_label(settings, setting), _run_label(results, name)]
-            rows.append([*label, *(_cell(own[key]) for key in PER_SETTING)])
+        for name in (READERS_DIAMETER, results["main_run"]):
+            if name in settings[setting]["figures"]:
+                own = settings[setting]["figures"][name]
+                label = [_setting_label(settings, setting), _run_label(results, name)]
+                rows.append([*label, *(_cell(own[key]) for key in PER_SETTING)])
     return _table(["seen in", "", *(LABELS[key] for key in PER_SETTING)], rows)
 
 

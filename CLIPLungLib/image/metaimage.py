@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from CLIPLungLib.image.header_text import HeaderReader, several_values, without_place, wrong_axes
-from CLIPLungLib.image.regular_file import data_file_beside, open_regular
-from CLIPLungLib.image.voxel_data import read_voxels
+from CLIPLungLib.image.described_voxels import Description, read_described, three_sizes
+from CLIPLungLib.image.header_text import HeaderReader, several_values, without_place
+from CLIPLungLib.image.voxel_data import Packing
 
 FORMAT = "MetaImage"
 # MetaImage has several names for the same field. All others are the writer's own remarks.
@@ -47,25 +48,31 @@ def read_metaimage(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: not MetaImage, not a plain volume, no place in the patient, or damaged.
     """
-    with open_regular(path) as stream:
-        header = HeaderReader(path, FORMAT, stream)
-        fields = _fields(header)
-        size = _size(header, fields)
-        dtype = _dtype(header, fields)
-        matrix = _matrix(header, fields)
-        packing = "zlib" if _flag(header, fields, "CompressedData", False) else "raw"
-        start = header.integers("HeaderSize", fields.get("HeaderSize", "0"), 1)[0]
-        if fields["ElementDataFile"].upper() == "LOCAL":
-            if start != 0:
-                raise header.error(f"its HeaderSize is {start} although its voxels follow the header")
-            return read_voxels(path, stream, packing, size, dtype), matrix  # type: ignore[arg-type]
-        with open_regular(data_file_beside(path, fields["ElementDataFile"])) as data:
-            stored = data.seek(0, 2)
-            if start < -1 or start > stored or (packing == "zlib" and start):
-                raise header.error(f"its HeaderSize is {start}")
-            wanted = int(np.prod(size, dtype=object)) * dtype.itemsize
-            data.seek(start if start >= 0 else max(0, stored - wanted))
-            return read_voxels(path, data, packing, size, dtype), matrix  # type: ignore[arg-type]
+    return read_described(path, FORMAT, _description)
+
+
+def _description(header: HeaderReader) -> Description:
+    fields = _fields(header)
+    size, dtype, matrix = _size(header, fields), _dtype(header, fields), _matrix(header, fields)
+    packing: Packing = "zlib" if _flag(header, fields, "CompressedData", False) else "raw"
+    start = header.integers("HeaderSize", fields.get("HeaderSize", "0"), 1)[0]
+    is_local = fields["ElementDataFile"].upper() == "LOCAL"
+    if is_local and start != 0:
+        raise header.error(f"its HeaderSize is {start} although its voxels follow the header")
+
+    def go_to_voxels(stream: BinaryIO) -> None:
+        if is_local:
+            return
+        stored = stream.seek(0, 2)
+        if start < -1 or start > stored or (packing == "zlib" and start):
+            raise header.error(f"its HeaderSize is {start}")
+        if start < 0:
+            found.go_to_last(stream)
+        else:
+            stream.seek(start)
+
+    found = Description(size, dtype, matrix, packing, None if is_local else fields["ElementDataFile"], go_to_voxels)
+    return found
 
 
 def _fields(header: HeaderReader) -> dict[str, str]:
@@ -87,13 +94,7 @@ def _fields(header: HeaderReader) -> dict[str, str]:
 def _size(header: HeaderReader, fields: dict[str, str]) -> list[int]:
     if fields.get("ObjectType", "Image") != "Image":
         raise header.error(f"its ObjectType is '{fields['ObjectType'][:80]}', not Image")
-    dimension = header.integers("NDims", fields.get("NDims", ""), 1)[0]
-    if not 1 <= dimension <= 10:
-        raise header.error(f"'NDims' is {dimension}")
-    size = header.integers("DimSize", fields.get("DimSize", ""), dimension)
-    if dimension != 3:
-        raise wrong_axes(header.path.name, size)
-    return size
+    return three_sizes(header, fields, "NDims", "DimSize", 10)
 
 
 def _dtype(header: HeaderReader, fields: dict[str, str]) -> np.dtype:

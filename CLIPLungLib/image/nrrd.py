@@ -8,9 +8,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from CLIPLungLib.image.header_text import HeaderReader, without_place, wrong_axes
-from CLIPLungLib.image.regular_file import data_file_beside, open_regular
-from CLIPLungLib.image.voxel_data import read_voxels
+from CLIPLungLib.image.described_voxels import Description, read_described, three_sizes
+from CLIPLungLib.image.header_text import HeaderReader, without_place
+from CLIPLungLib.image.voxel_data import Packing
 
 FORMAT = "NRRD"
 FIELDS = {
@@ -39,6 +39,7 @@ SPACES = {
     "las": (-1, 1, 1), "left-anterior-superior": (-1, 1, 1),
     "lps": (-1, -1, 1), "left-posterior-superior": (-1, -1, 1),
 }  # fmt: skip
+PACKINGS: dict[str, Packing] = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
 VECTOR = re.compile(r"\(([^()]*)\)")
 
 
@@ -48,22 +49,35 @@ def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: not NRRD, not a plain volume, no place in the patient, or damaged.
     """
-    with open_regular(path) as stream:
-        header = HeaderReader(path, FORMAT, stream)
-        fields = _fields(header)
-        size = _size(header, fields)
-        dtype = _dtype(header, fields)
-        matrix = _matrix(header, fields)
-        packing = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}.get(fields.get("encoding", "").lower())
-        if packing is None:
-            raise header.error(f"its encoding is '{fields.get('encoding', '')[:80]}'; raw and gzip are read")
-        detached = fields.get("data file", fields.get("datafile"))
-        if detached is None:
-            _skip(header, fields, stream, size, dtype, packing)
-            return read_voxels(path, stream, packing, size, dtype), matrix  # type: ignore[arg-type]
-        with open_regular(data_file_beside(path, detached)) as data:
-            _skip(header, fields, data, size, dtype, packing)
-            return read_voxels(path, data, packing, size, dtype), matrix  # type: ignore[arg-type]
+    return read_described(path, FORMAT, _description)
+
+
+def _description(header: HeaderReader) -> Description:
+    fields = _fields(header)
+    size, dtype, matrix = (
+        three_sizes(header, fields, "dimension", "sizes", 16),
+        _dtype(header, fields),
+        _matrix(header, fields),
+    )
+    packing = PACKINGS.get(fields.get("encoding", "").lower())
+    if packing is None:
+        raise header.error(f"its encoding is '{fields.get('encoding', '')[:80]}'; raw and gzip are read")
+
+    def go_to_voxels(stream: BinaryIO) -> None:
+        lines = header.integers("line skip", fields.get("line skip", fields.get("lineskip", "0")), 1)[0]
+        count = header.integers("byte skip", fields.get("byte skip", fields.get("byteskip", "0")), 1)[0]
+        if not 0 <= lines <= 1000 or count < -1 or (packing == "gzip" and count):
+            raise header.error(f"it skips {lines} lines and {count} bytes")
+        for _ in range(lines):
+            stream.readline(1 << 16)
+        if count < 0:
+            found.go_to_last(stream)
+        else:
+            stream.seek(count, 1)
+
+    data_file = fields.get("data file", fields.get("datafile"))
+    found = Description(size, dtype, matrix, packing, data_file, go_to_voxels)
+    return found
 
 
 def _fields(header: HeaderReader) -> dict[str, str]:
@@ -80,16 +94,6 @@ def _fields(header: HeaderReader) -> dict[str, str]:
             raise header.error(f"its header has the unknown, doubled or incomplete field '{key[:80]}'")
         fields[key] = value.strip()
     return fields
-
-
-def _size(header: HeaderReader, fields: dict[str, str]) -> list[int]:
-    dimension = header.integers("dimension", fields.get("dimension", ""), 1)[0]
-    if not 1 <= dimension <= 16:
-        raise header.error(f"'dimension' is {dimension}")
-    size = header.integers("sizes", fields.get("sizes", ""), dimension)
-    if dimension != 3:
-        raise wrong_axes(header.path.name, size)
-    return size
 
 
 def _dtype(header: HeaderReader, fields: dict[str, str]) -> np.dtype:
@@ -123,21 +127,3 @@ def _vectors(header: HeaderReader, field: str, text: str, count: int) -> list[li
     if len(found) != count or VECTOR.sub("", text).strip():
         raise header.error(f"'{field}' must be {count} vector(s), not '{text[:80]}'")
     return [header.numbers(field, vector.replace(",", " "), 3) for vector in found]
-
-
-def _skip(
-    header: HeaderReader, fields: dict[str, str], stream: BinaryIO, size: list[int], dtype: np.dtype, packing: str
-) -> None:
-    """Go past the lines and bytes that come before the data."""
-    lines = header.integers("line skip", fields.get("line skip", fields.get("lineskip", "0")), 1)[0]
-    count = header.integers("byte skip", fields.get("byte skip", fields.get("byteskip", "0")), 1)[0]
-    if not 0 <= lines <= 1000 or count < -1 or (packing == "gzip" and count):
-        raise header.error(f"it skips {lines} lines and {count} bytes")
-    for _ in range(lines):
-        stream.readline(1 << 16)
-    if count >= 0:
-        stream.seek(count, 1)
-        return
-    wanted = int(np.prod(size, dtype=object)) * dtype.itemsize
-    stored = stream.seek(0, 2)
-    stream.seek(max(0, stored - wanted))

@@ -29,14 +29,33 @@ def sample_hu(ct: CTVolume, coordinates_ijk: np.ndarray) -> np.ndarray:
     Raises:
         InputError: voxels that are not numbers among those needed.
     """
-    clamped = np.clip(coordinates_ijk, 0.0, ct.size_ijk - 1.0)
-    low = np.floor(clamped.reshape(-1, 3).min(axis=0)).astype(int)
-    high = np.ceil(clamped.reshape(-1, 3).max(axis=0)).astype(int) + 1
-    box = ct.hu[low[2] : high[2], low[1] : high[1], low[0] : high[0]].astype(np.float32)
+    box, kji = _voxels_around(ct, coordinates_ijk)
     if not np.isfinite(box).all():
         raise InputError(
             f"'{ct.name}' holds values that are not numbers within the patch. Repair or reload the CT; nothing is guessed for them."
         )
     np.maximum(box, PADDING_READ_AS_HU, out=box)
-    kji = np.moveaxis(clamped - low, -1, 0)[::-1]
+    return _trilinear(box, kji)
+
+
+def sample_as_stored(volume: CTVolume, coordinates_ijk: np.ndarray) -> np.ndarray:
+    """Trilinear values (float32, shape ...) of any scalar volume at continuous i, j, k (..., 3), for pictures.
+
+    NaN beyond the volume and where it holds no number; padding stays as it is.
+    """
+    values = _trilinear(*_voxels_around(volume, coordinates_ijk))
+    values[~volume.contains_ijk(coordinates_ijk) | ~np.isfinite(values)] = np.nan
+    return values
+
+
+def _voxels_around(volume: CTVolume, coordinates_ijk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A copy (float32) of the smallest box of voxels around the coordinates (..., 3), and these as k, j, i (3, ...) within it."""
+    clamped = np.clip(coordinates_ijk, 0.0, volume.size_ijk - 1.0)
+    low = np.floor(clamped.reshape(-1, 3).min(axis=0)).astype(int)
+    high = np.ceil(clamped.reshape(-1, 3).max(axis=0)).astype(int) + 1
+    box = volume.hu[low[2] : high[2], low[1] : high[1], low[0] : high[0]].astype(np.float32)
+    return box, np.moveaxis(clamped - low, -1, 0)[::-1]
+
+
+def _trilinear(box: np.ndarray, kji: np.ndarray) -> np.ndarray:
     return np.asarray(ndimage.map_coordinates(box, kji, order=1, mode="nearest", output=np.float32))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from CLIPLungLib.calibration.calibrations import Calibrations
-from CLIPLungLib.calibration.conformal import class_set
 from CLIPLungLib.errors import CheckpointError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import Patch
@@ -59,8 +58,9 @@ def nodule_result(
         model={"name": "CLIP-Lung", "version": __version__, "sha256": checkpoint.sha256},
         image={"name": ct.name, **ct.source},
         measurement=measurement,
-        class_set=class_set(classes, calibrations.class_set_threshold),
+        class_set=calibrations.class_set(classes),
         outline=found.mask if found else None,
+        truth=calibrations.truth,
     )
 
 

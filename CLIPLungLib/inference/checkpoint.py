@@ -13,7 +13,7 @@ from CLIPLungLib.calibration.calibrations import Calibrations
 from CLIPLungLib.calibration.out_of_distribution import FeatureSpace
 from CLIPLungLib.errors import CheckpointError
 from CLIPLungLib.image.patch import PatchSpec
-from CLIPLungLib.inference.checkpoint_schema import HEADER_SCHEMA, check
+from CLIPLungLib.inference.checkpoint_schema import HEADER_SCHEMA, LOCAL_HEADER_SCHEMA, Schema, check
 from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES, LEVEL_COUNT
 
 if TYPE_CHECKING:
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
     from CLIPLungLib.model.network import CLIPLungNetwork
 
-FORMAT, FORMAT_VERSION, HEADER = "CLIPLung checkpoint", 3, "cliplung"
+FORMAT, HEADER = "CLIPLung checkpoint", "cliplung"
+# Weights calibrated on local cases have a version of their own: a CLIPLung that knows nothing of them must not show an outcome
+# as the opinion of LIDC-IDRI's readers.
+FORMAT_VERSION, LOCAL_FORMAT_VERSION = 3, 4
+SCHEMAS: dict[int, Schema] = {FORMAT_VERSION: HEADER_SCHEMA, LOCAL_FORMAT_VERSION: LOCAL_HEADER_SCHEMA}
 DEFAULT_CHECKPOINT = Path(__file__).parents[1] / "weights" / "cliplung.safetensors"
 # Far above any sensible model, far below what would fill a computer's memory.
 LARGEST_FILE_BYTES = 1 << 30
@@ -83,9 +87,10 @@ def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
     if checkpoint.feature_space is not None:
         for name in ("mean", "whitening"):
             tensors[f"feature_space.{name}"] = torch.from_numpy(getattr(checkpoint.feature_space, name)).contiguous()
+    is_local = checkpoint.calibrations is not None and checkpoint.calibrations.truth.is_local
     header = {
         "format": FORMAT,
-        "version": FORMAT_VERSION,
+        "version": LOCAL_FORMAT_VERSION if is_local else FORMAT_VERSION,
         "vocabulary": _vocabulary(),
         "network": asdict(checkpoint.network.config),
         "patch": asdict(checkpoint.patch),
@@ -156,9 +161,11 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _check_header(path: Path, header: Any, tensors: int) -> None:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise CheckpointError(f"{path} is a safetensors file, but not a CLIPLung checkpoint.{_REMEDY}")
-    if header.get("version") != FORMAT_VERSION:
+    version = header.get("version")
+    if not isinstance(version, int) or version not in SCHEMAS:
         raise CheckpointError(
-            f"Weights file {path} has format version {str(header.get('version'))[:20]}; this CLIPLung reads version {FORMAT_VERSION}. "
+            f"Weights file {path} has format version {str(version)[:20]}; this CLIPLung reads versions "
+            f"{' and '.join(map(str, SCHEMAS))}. "
             "Update CLIPLung or use its own weights."
         )
     if header.get("vocabulary") != _vocabulary():
@@ -167,7 +174,7 @@ def _check_header(path: Path, header: Any, tensors: int) -> None:
         )
     if tensors > MOST_TENSORS:
         raise CheckpointError(f"Weights file {path} holds {tensors} tensors and no CLIPLung network.{_REMEDY}")
-    check({name: header[name] for name in header if name not in ("format", "version", "vocabulary")}, HEADER_SCHEMA)
+    check({name: header[name] for name in header if name not in ("format", "version", "vocabulary")}, SCHEMAS[version])
 
 
 def _patch_spec(header: dict[str, Any]) -> PatchSpec:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from CLIPLungLib.calibration.truth import LONGEST_TABLE_NAME, MOST_CASES, OUTCOME, READERS
+
 Rule = Callable[[Any], str]
 """Says what is wrong with a value; nothing when it is right."""
 Schema = Mapping[str, Any]
@@ -91,6 +93,16 @@ def optional(schema: Schema) -> Rule:
     return rule
 
 
+def text(longest: int) -> Rule:
+    """A text of so many characters at most."""
+
+    def rule(value: Any) -> str:
+        is_right = isinstance(value, str) and len(value) <= longest
+        return "" if is_right else f"must be a text of at most {longest} characters"
+
+    return rule
+
+
 def plain_facts(value: Any) -> str:
     """A table of texts, numbers and lists or tables of such."""
     return "" if isinstance(value, dict) else "must be a table of facts"
@@ -103,6 +115,14 @@ _CALIBRATIONS = {
     "probability": {"slope": number(1e-6, 1e6), "offsets": each(3, number(-1e6, 1e6))},
     "class_set_threshold": number(0, 1),
     "outline": optional({"diameter": _SIZE, "volume": _SIZE, "sphericity": _SPHERICITY, "limits": _LIMITS}),
+}
+_TRUTH = {
+    "whose": one_of(READERS, OUTCOME),
+    "cases": whole(1, MOST_CASES),
+    "patients": whole(1, MOST_CASES),
+    "events": whole(0, MOST_CASES),
+    "table": text(LONGEST_TABLE_NAME),
+    "date": text(10),
 }
 HEADER_SCHEMA: Schema = {
     "network": {
@@ -123,3 +143,5 @@ HEADER_SCHEMA: Schema = {
     "calibrations": optional(_CALIBRATIONS),
     "provenance": plain_facts,
 }
+# Of weights calibrated on local cases.
+LOCAL_HEADER_SCHEMA: Schema = {**HEADER_SCHEMA, "calibrations": optional({**_CALIBRATIONS, "truth": _TRUTH})}

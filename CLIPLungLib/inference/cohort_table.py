@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,6 +66,21 @@ class CohortRow:
 
 
 @dataclass(frozen=True)
+class PointTable:
+    """A table of points with further columns.
+
+    Attributes:
+        rows: in the order of the table.
+        lines: of the file, one per row.
+        cells: one dictionary per row: lower-case name of a further column -> its cell; empty where the row is too short.
+    """
+
+    rows: list[CohortRow]
+    lines: list[int]
+    cells: list[dict[str, str]]
+
+
+@dataclass(frozen=True)
 class Columns:
     """Where the columns of a cohort table stand.
 
@@ -102,26 +117,49 @@ def read_cohort(file: Path) -> list[CohortRow]:
         InputError: no such file, no text, missing or doubled columns, two kinds of points, or ids that are empty, unusable as
             file names or not unique.
     """
+    return read_point_table(file).rows
+
+
+def read_point_table(file: Path, further: Set[str] = frozenset(), what: str = "Cohort") -> PointTable:
+    """As `read_cohort`, with the cells of further columns.
+
+    Args:
+        file: of the table.
+        further: lower-case names of columns that may be there.
+        what: the table is called in errors.
+
+    Raises:
+        InputError: as `read_cohort`.
+    """
     file = Path(file)
-    records = read_records(file, KNOWN_COLUMNS)
-    columns = _columns(file, records[0].cells)
+    records = read_records(file, KNOWN_COLUMNS | further, what)
+    columns = _columns(file, records[0].cells, what)
     folders = [file.parent, *sorted(file.parent.glob(SERIES_FOLDERS))] if columns.is_series else [file.parent]
     counts: Counter[str] = Counter()
     rows = [_row(record, columns, folders, counts) for record in records[1:]]
-    return _with_usable_ids(file, rows, [record.line for record in records[1:]])
+    lines = [record.line for record in records[1:]]
+    places = {name: index for index, cell in enumerate(records[0].cells) if (name := column_name(cell)) in further}
+    return PointTable(
+        _with_usable_ids(file, rows, lines, what),
+        lines,
+        [
+            {name: record.cells[index] if index < len(record.cells) else "" for name, index in places.items()}
+            for record in records[1:]
+        ],
+    )
 
 
-def _columns(file: Path, header: list[str]) -> Columns:
+def _columns(file: Path, header: list[str], what: str) -> Columns:
     names = [column_name(cell) for cell in header]
     doubled = [name for name, times in Counter(names).items() if name and times > 1]
     if doubled:
         raise InputError(
-            f"Cohort {file} has more than one column '{doubled[0]}'. Every column needs a name of its own."
+            f"{what} {file} has more than one column '{doubled[0]}'. Every column needs a name of its own."
         )
     points = [point for point in POINT_COLUMNS if set(point) <= set(names)]
     if len(points) > 1:
         raise InputError(
-            f"Cohort {file} is ambiguous: it has the columns {', '.join(points[0])} and {', '.join(points[1])}. Keep those of one point."
+            f"{what} {file} is ambiguous: it has the columns {', '.join(points[0])} and {', '.join(points[1])}. Keep those of one point."
         )
     is_series = "image" not in names and SERIES_COLUMN in names
     point = points[0] if points else max(POINT_COLUMNS, key=lambda point: len(set(point) & set(names)))
@@ -129,7 +167,7 @@ def _columns(file: Path, header: list[str]) -> Columns:
     missing = [name for name in needed if name not in names]
     if missing:
         raise InputError(
-            f"Cohort {file} lacks the column(s) {', '.join(missing)}; it needs {','.join(COHORT_COLUMNS)}, separated by commas."
+            f"{what} {file} lacks the column(s) {', '.join(missing)}; it needs {','.join(COHORT_COLUMNS)}, separated by commas."
         )
     first, second, third = (names.index(name) for name in point)
     return Columns(
@@ -193,13 +231,13 @@ def _count_fault(cells: list[str], columns: Columns) -> str:
 def _point(cells: list[str], signs: Iterable[int]) -> tuple[float, float, float] | None:
     """RAS mm, or None for words."""
     try:
-        r, a, s = (sign * _number(cell) for cell, sign in zip(cells, signs, strict=True))
+        r, a, s = (sign * number_of(cell) for cell, sign in zip(cells, signs, strict=True))
     except ValueError:
         return None
     return r, a, s
 
 
-def _number(cell: str) -> float:
+def number_of(cell: str) -> float:
     """A number with a decimal point or a decimal comma, and with a hyphen or the minus sign of typesetters.
 
     Raises:
@@ -236,16 +274,16 @@ def is_usable_id(row_id: str) -> bool:
     )
 
 
-def _with_usable_ids(file: Path, rows: list[CohortRow], lines: list[int]) -> list[CohortRow]:
+def _with_usable_ids(file: Path, rows: list[CohortRow], lines: list[int], what: str) -> list[CohortRow]:
     """The rows, each with an id of its own that can name a file; rows of too many or few cells are named by their line if need be."""
     if not rows:
-        raise InputError(f"Cohort {file} has no rows.")
+        raise InputError(f"{what} {file} has no rows.")
     seen: dict[str, int] = {}
     checked = []
     for row, line in zip(rows, lines, strict=True):
         if not is_usable_id(row.row_id):
             raise InputError(
-                f"Cohort {file}: the id '{row.row_id}' (line {line}) cannot be a file name. Use letters, digits, '-', '_' and '.'."
+                f"{what} {file}: the id '{row.row_id}' (line {line}) cannot be a file name. Use letters, digits, '-', '_' and '.'."
             )
         # Some file systems take "A" and "a", or two spellings of an accent, for the same name.
         same = unicodedata.normalize("NFC", row.row_id).casefold()
@@ -253,7 +291,7 @@ def _with_usable_ids(file: Path, rows: list[CohortRow], lines: list[int]) -> lis
             row, same = replace(row, row_id=f"line {line}"), f"line {line}"
         if same in seen:
             raise InputError(
-                f"Cohort {file}: the id '{row.row_id}' occurs more than once (lines {seen[same]} and {line}). Every row needs an id of its own."
+                f"{what} {file}: the id '{row.row_id}' occurs more than once (lines {seen[same]} and {line}). Every row needs an id of its own."
             )
         seen[same] = line
         checked.append(row)

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from CLIPLungLib.calibration.truth import LIDC_READERS, Truth, notice, truth_phrase
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, ATTRIBUTE_OF_NAME, CLASSES, best_code
 
 # Relevance below this is not drawn, and a map that stays below it everywhere is called empty.
 HEAT_THRESHOLD = 0.25
-DISCLAIMER = "Research use only. The probability is the model's estimate of the opinion of the LIDC-IDRI readers, not of pathology."
+DISCLAIMER = notice(LIDC_READERS)
 CSV_COLUMNS = (
     "id",
     "status",
@@ -30,6 +31,7 @@ CSV_COLUMNS = (
     "class_set",
     "warnings",
     "notes",
+    "truth",
 )
 
 
@@ -89,7 +91,7 @@ class NoduleResult:
 
     Attributes:
         point_ras: (3,) RAS mm.
-        malignancy_probability: calibrated probability that the readers' mean malignancy rating exceeds 3.
+        malignancy_probability: calibrated probability that the readers' mean malignancy rating exceeds 3, or of a malignant outcome: see `truth`.
         class_probabilities: of CLASSES, sum 1.
         diameter_mm: measured longest diameter, or the network's estimate where nothing could be outlined.
         attributes: one per ATTRIBUTE_NAMES, in that order.
@@ -100,6 +102,7 @@ class NoduleResult:
         outline: (Z, Y, X) bool on the heat map's grid; None where nothing could be outlined.
         warnings: what the reader should know before trusting the numbers.
         model: name, version, sha256 of the weights.
+        truth: whose word probability and classes estimate.
     """
 
     point_ras: tuple[float, float, float]
@@ -115,6 +118,12 @@ class NoduleResult:
     measurement: NoduleMeasurement | None = None
     class_set: tuple[str, ...] = CLASSES
     outline: np.ndarray | None = None
+    truth: Truth = LIDC_READERS
+
+    @property
+    def notice(self) -> str:
+        """What must stand beside the answer."""
+        return notice(self.truth)
 
     @property
     def predicted_class(self) -> str:
@@ -144,7 +153,8 @@ class NoduleResult:
             "warnings": list(self.warnings),
             "image": dict(self.image),
             "model": dict(self.model),
-            "notice": DISCLAIMER,
+            "truth": {**self.truth.to_dict(), "event": truth_phrase(self.truth)},
+            "notice": self.notice,
         }
 
     def to_json(self) -> str:
@@ -163,7 +173,7 @@ class NoduleResult:
         }
         row |= {f"p_{name}": _number(p) for name, p in zip(CLASSES, self.class_probabilities, strict=True)}
         row["class_set"], row["warnings"] = " ".join(self.class_set), " ".join(self.warnings)
-        row["notes"] = self.image.get("note", "")
+        row["notes"], row["truth"] = self.image.get("note", ""), truth_phrase(self.truth)
         if self.measurement:
             low, high = self.measurement.diameter_interval_mm
             row |= {"diameter_low_mm": _number(low), "diameter_high_mm": _number(high)}

@@ -26,35 +26,36 @@ class Record(NamedTuple):
     cells: list[str]
 
 
-def read_records(file: Path, known_columns: Set[str]) -> list[Record]:
+def read_records(file: Path, known_columns: Set[str], what: str = "Cohort") -> list[Record]:
     """Every record that is not blank, one at least: the first one holds the names of the columns.
 
     Args:
         file: of the table.
         known_columns: lower-case names, by which the separator is found.
+        what: the table is called in errors.
 
     Raises:
         InputError: no such file, an empty one, no text, another separator, or a quotation mark that is not closed.
     """
-    text = _text(file)
+    text = _text(file, what)
     named = SEPARATOR_LINE.match(text)
     if named:
         separator, text, lines_before = named[1], text[named.end() :], len(named[0].splitlines())
     else:
-        separator, lines_before = _separator(file, text, known_columns), 0
+        separator, lines_before = _separator(file, text, known_columns, what), 0
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     records = []
     try:
         for cells in reader:
             if any("\n" in cell for cell in cells) and text.count('"') % 2:
-                raise _not_closed(file, reader.line_num + lines_before)
+                raise _not_closed(file, reader.line_num + lines_before, what)
             if any(cell.strip() for cell in cells):
                 records.append(Record(reader.line_num + lines_before, [cell.strip() for cell in cells]))
     except csv.Error as error:
-        raise InputError(f"Cohort {file} cannot be read: {error} (line {reader.line_num}). Save it as CSV.") from error
+        raise InputError(f"{what} {file} cannot be read: {error} (line {reader.line_num}). Save it as CSV.") from error
     if not records:
-        raise InputError(f"Cohort {file} has no rows.")
-    _require_one_line(file, records, known_columns)
+        raise InputError(f"{what} {file} has no rows.")
+    _require_one_line(file, records, known_columns, what)
     return records
 
 
@@ -63,16 +64,16 @@ def column_name(cell: str) -> str:
     return cell.strip().strip('"').strip().lower()
 
 
-def _text(file: Path) -> str:
+def _text(file: Path, what: str) -> str:
     try:
         raw = file.read_bytes()
         text = "" if raw.startswith(SPREADSHEET_BYTES) else raw.decode(_encoding(raw))
     except (OSError, ValueError) as error:
-        raise InputError(f"Cohort {file} cannot be read: {error}. It must be a CSV file in UTF-8 or UTF-16.") from error
+        raise InputError(f"{what} {file} cannot be read: {error}. It must be a CSV file in UTF-8 or UTF-16.") from error
     if raw.startswith(SPREADSHEET_BYTES):
-        raise InputError(f"Cohort {file} is a spreadsheet, not a table as text. Save it as CSV in UTF-8.")
+        raise InputError(f"{what} {file} is a spreadsheet, not a table as text. Save it as CSV in UTF-8.")
     if "\0" in text:
-        raise InputError(f"Cohort {file} holds zero bytes: it is damaged or no text. Save it again as CSV in UTF-8.")
+        raise InputError(f"{what} {file} holds zero bytes: it is damaged or no text. Save it again as CSV in UTF-8.")
     return text
 
 
@@ -85,7 +86,7 @@ def _encoding(raw: bytes) -> str:
     return "utf-16-be" if raw[:1] == b"\0" else "utf-8-sig"
 
 
-def _separator(file: Path, text: str, known_columns: Set[str]) -> str:
+def _separator(file: Path, text: str, known_columns: Set[str], what: str) -> str:
     """The separator that finds most known names in the first line that is not blank."""
     first = next((line for line in text.splitlines() if line.strip(",; \t")), "")
 
@@ -95,21 +96,21 @@ def _separator(file: Path, text: str, known_columns: Set[str]) -> str:
     separator = max([*SEPARATORS, *OTHER_SEPARATORS], key=found)
     if separator in OTHER_SEPARATORS and found(separator) > 1:
         raise InputError(
-            f"Cohort {file}: its columns are separated by {OTHER_SEPARATORS[separator]}. "
+            f"{what} {file}: its columns are separated by {OTHER_SEPARATORS[separator]}. "
             f"Separate them by {', '.join(SEPARATORS.values())}."
         )
     return separator if separator in SEPARATORS else ","
 
 
-def _require_one_line(file: Path, records: list[Record], known_columns: Set[str]) -> None:
+def _require_one_line(file: Path, records: list[Record], known_columns: Set[str], what: str) -> None:
     """A known column holds no line breaks; one that does has swallowed the rows up to the next quotation mark."""
     known = [index for index, cell in enumerate(records[0].cells) if column_name(cell) in known_columns]
     for record in records:
         if any(len(record.cells[index].splitlines()) > 1 for index in known if index < len(record.cells)):
-            raise _not_closed(file, record.line)
+            raise _not_closed(file, record.line, what)
 
 
-def _not_closed(file: Path, line: int) -> InputError:
+def _not_closed(file: Path, line: int, what: str) -> InputError:
     return InputError(
-        f"Cohort {file}: a quotation mark is opened and not closed before line {line}. Close or remove it."
+        f"{what} {file}: a quotation mark is opened and not closed before line {line}. Close or remove it."
     )

@@ -1,20 +1,27 @@
 """Image encoders: from the planes of a patch to feature maps and one feature vector per nodule.
 
-`SliceEncoder` is ours: a 2-D network shared by all axial planes, pooled over the cells a learned gate holds for nodule. It takes any
-number of planes, so thick, thin and single slices are alike. `ChannelEncoder` is the published design (ResNet-18, planes as channels).
+`SliceEncoder` and `EfficientNetEncoder` are ours: a 2-D network shared by all axial planes, pooled over the cells a learned gate holds
+for nodule. They take any number of planes, so thick, thin and single slices are alike. `ChannelEncoder` is the published design
+(ResNet-18, planes as channels).
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-STEM_WIDTH, OUTLINE_WIDTH, PUBLISHED_PIXELS = 32, 32, 32
+from CLIPLungLib.model import efficientnet
+from CLIPLungLib.model.efficientnet import EfficientNetLite0
+
+STEM_WIDTH, OUTLINE_WIDTH, PYRAMID_WIDTH, PUBLISHED_PIXELS = 32, 32, 192, 32
 # -150 and 350 HU on the patch's scale of -1000..400 HU.
 SOFT_TISSUE = (850 / 1400, 1350 / 1400)
+# -1000 and -300 HU.
+LUNG = (0.0, 700 / 1400)
 TRUNKS: dict[str, tuple[tuple[int, int, int], ...]] = {
     # (width, blocks, stride) per stage
     "slice": ((32, 1, 1), (64, 2, 2), (128, 2, 2), (256, 1, 1)),
@@ -117,14 +124,41 @@ class OutlineDecoder(nn.Module):
         return logits.squeeze(1).float()
 
 
-class SliceEncoder(nn.Module):
+class GatedEncoder(nn.Module, ABC):
     """Shared 2-D encoder over the existing planes, pooled over the cells a gate holds for nodule.
 
     The gate is learned from the readers' outlines during training; at inference it needs none. Mean and maximum under the gate do not
     depend on how many planes there are, so the length of a stack gives nothing away. A decoder outlines the nodule pixel by pixel.
     """
 
-    def __init__(self, map_size: int = 8) -> None:
+    channels: int
+    gate: nn.Conv2d
+    gate_position: nn.Parameter
+    outline: OutlineDecoder
+
+    @abstractmethod
+    def levels(self, planes: Tensor) -> list[Tensor]:
+        """Planes (N, H, W) in 0..1 -> maps from coarse to fine; the first, not negative, are those the answer is read from."""
+
+    def forward(self, planes: Tensor, exists: Tensor) -> FeatureMaps:
+        """Args: planes (B, Z, H, W) in 0..1; exists (B, Z) bool, at least one plane per patch."""
+        patch_of_map, plane_of_map = exists.nonzero(as_tuple=True)
+        levels = self.levels(planes[exists])
+        maps = levels[0]  # (N, C, h, w)
+        gate_logits = self.gate(maps).squeeze(1).float() + self.gate_position  # (N, h, w)
+        gate = torch.sigmoid(gate_logits)
+        outline_logits = self.outline(levels)
+        if outline_logits.shape[1:] != planes.shape[2:]:
+            outline_logits = _resized(outline_logits.unsqueeze(1), planes.shape[-1]).squeeze(1)
+        return FeatureMaps(
+            maps.float() * gate.unsqueeze(1), gate, patch_of_map, plane_of_map, gate_logits, outline_logits
+        )
+
+
+class SliceEncoder(GatedEncoder):
+    """Eleven convolutions with short cuts; maps of an eighth of the plane."""
+
+    def __init__(self, pixels: int = 64) -> None:
         super().__init__()
         stages = TRUNKS["slice"]
         self.channels = stages[-1][0]
@@ -138,23 +172,59 @@ class SliceEncoder(nn.Module):
         self.stages = residual_stages(STEM_WIDTH, stages)
         self.gate = nn.Conv2d(self.channels, 1, 1)
         # Where in the patch a nodule lies when the reader has clicked on it: learned, starts flat.
-        self.gate_position = nn.Parameter(torch.zeros(map_size, map_size))
+        self.gate_position = nn.Parameter(torch.zeros(pixels // 8, pixels // 8))
         self.outline = OutlineDecoder((self.channels, stages[1][0], stages[0][0]))
 
-    def forward(self, planes: Tensor, exists: Tensor) -> FeatureMaps:
-        """Args: planes (B, Z, H, W) in 0..1; exists (B, Z) bool, at least one plane per patch."""
-        patch_of_map, plane_of_map = exists.nonzero(as_tuple=True)
-        inputs = with_soft_tissue(planes[exists]).contiguous(memory_format=torch.channels_last)  # (N, 2, H, W)
-        levels = [self.stem(inputs)]
+    def levels(self, planes: Tensor) -> list[Tensor]:
+        """Maps of 1/8, 1/4 and 1/2 of the plane's size."""
+        x = self.stem(with_soft_tissue(planes).contiguous(memory_format=torch.channels_last))
+        found = []
         for stage in self.stages:
-            levels.append(stage(levels[-1]))
-        maps = levels[-1]  # (N, C, h, w)
-        gate_logits = self.gate(maps).squeeze(1).float() + self.gate_position  # (N, h, w)
-        gate = torch.sigmoid(gate_logits)
-        outline_logits = self.outline([maps, levels[2], levels[1]])
-        return FeatureMaps(
-            maps.float() * gate.unsqueeze(1), gate, patch_of_map, plane_of_map, gate_logits, outline_logits
+            x = stage(x)
+            found.append(x)
+        return [found[3], found[1], found[0]]
+
+
+class EfficientNetEncoder(GatedEncoder):
+    """EfficientNet-Lite0 with a feature pyramid (Lin et al., CVPR 2017); maps of an eighth of the plane as it is looked at.
+
+    Planes are enlarged by half, so that the trunk sees nodules about as large as the things of ImageNet.
+    """
+
+    def __init__(self, pixels: int = 64) -> None:
+        super().__init__()
+        self.seen_pixels = pixels * 3 // 2
+        self.channels = PYRAMID_WIDTH
+        self.trunk = EfficientNetLite0()
+        _, fine, *coarse = efficientnet.WIDTHS
+        self.laterals = nn.ModuleList(nn.Conv2d(width, PYRAMID_WIDTH, 1) for width in coarse)
+        self.smoother = nn.Sequential(
+            nn.Conv2d(PYRAMID_WIDTH, PYRAMID_WIDTH, 3, padding=1, bias=False), nn.BatchNorm2d(PYRAMID_WIDTH), nn.ReLU()
         )
+        self.gate = nn.Conv2d(self.channels, 1, 1)
+        cells = self.seen_pixels // 8
+        self.gate_position = nn.Parameter(torch.zeros(cells, cells))
+        self.outline = OutlineDecoder((self.channels, fine, efficientnet.WIDTHS[0]))
+
+    def levels(self, planes: Tensor) -> list[Tensor]:
+        """Maps of 1/8, 1/4 and 1/2 of the size the trunk sees."""
+        image = 2 * _resized(with_windows(planes), self.seen_pixels) - 1
+        half, quarter, *coarse = self.trunk(image.contiguous(memory_format=torch.channels_last))
+        x = self.laterals[-1](coarse[-1])
+        for lateral, level in zip(self.laterals[-2::-1], coarse[-2::-1], strict=True):
+            x = functional.relu(_resized(x, level.shape[-1]) + lateral(level))
+        return [self.smoother(x), quarter, half]
+
+
+def _resized(maps: Tensor, pixels: int) -> Tensor:
+    """(N, C, h, w) -> (N, C, pixels, pixels)."""
+    return functional.interpolate(maps, (pixels, pixels), mode="bilinear", align_corners=False)
+
+
+def with_windows(planes: Tensor) -> Tensor:
+    """(N, H, W) grey values -> (N, 3, H, W): as they are, and stretched over the lung's and the soft tissue's part of the window."""
+    stretched = [((planes - low) / (high - low)).clamp(0, 1) for low, high in (LUNG, SOFT_TISSUE)]
+    return torch.stack([planes, *stretched], dim=1)
 
 
 def with_soft_tissue(planes: Tensor) -> Tensor:
@@ -170,11 +240,16 @@ class ChannelEncoder(nn.Module):
     """The published encoder: ResNet-18 with a 3x3 stem and no max-pool, the planes of the patch as its input channels.
 
     As published it sees planes of 32 x 32 pixels, so larger ones are halved.
+
+    Args:
+        planes: of a patch.
+        width: channels of the first stage; 64 as published.
     """
 
-    def __init__(self, planes: int) -> None:
+    def __init__(self, planes: int, width: int = TRUNKS["channel"][0][0]) -> None:
         super().__init__()
-        stages = TRUNKS["channel"]
+        published = TRUNKS["channel"]
+        stages = tuple((outputs * width // published[0][0], blocks, stride) for outputs, blocks, stride in published)
         self.channels = stages[-1][0]
         self.trunk = nn.Sequential(
             nn.Conv2d(planes, stages[0][0], 3, 1, 1, bias=False),

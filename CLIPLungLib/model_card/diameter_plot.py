@@ -18,10 +18,10 @@ def diameter_figure(readers_mm: np.ndarray, measured_mm: np.ndarray) -> Figure:
     """Two panels over the nodules that could be measured (NaN otherwise).
 
     Args:
-        readers_mm: (N,) diameter from the readers' contours.
+        readers_mm: (N,) diameter from the readers' contours; NaN where there are none.
         measured_mm: (N,) diameter from the outline the network drew, out of fold; NaN where it drew none.
     """
-    drawn = np.isfinite(measured_mm)
+    drawn = np.isfinite(measured_mm) & np.isfinite(readers_mm)
     readers, measured = readers_mm[drawn], measured_mm[drawn]
     figure = new_figure(3.25)
     left, right = figure.subplots(1, 2)

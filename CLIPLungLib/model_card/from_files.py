@@ -3,52 +3,66 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from CLIPLungLib.dataset.nodule_table import Nodule, read_nodules
+from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.bootstrap import Estimate
-from CLIPLungLib.evaluation.comparison import READERS_DIAMETER, SHIPPED, VOLUMES
-from CLIPLungLib.evaluation.cross_fitting import network_predictions, size_predictions
+from CLIPLungLib.evaluation.comparison import BESIDE_ONE_READER, READERS_DIAMETER, size_floors
+from CLIPLungLib.evaluation.cross_fitting import network_predictions
 from CLIPLungLib.evaluation.figures import AUC_ABOVE_3, SIGN_LABELS
 from CLIPLungLib.evaluation.fold_models import FinishedRun
 from CLIPLungLib.evaluation.interval_coverage import own_diameter_mm
+from CLIPLungLib.evaluation.one_reader import MODEL, ONE_READER
 from CLIPLungLib.evaluation.reader_reference import SIGN_NAMES, ReaderReference
-from CLIPLungLib.evaluation.tables import all_tables, rule_text
+from CLIPLungLib.evaluation.settings import judged_answers, main_setting
+from CLIPLungLib.evaluation.tables import all_tables, left_out_text, rule_text
 from CLIPLungLib.inference.checkpoint import load_checkpoint
 from CLIPLungLib.model_card.card import CardPredictions, checkpoint_facts, write_card
 from CLIPLungLib.model_card.gallery import worst_cases
 from CLIPLungLib.model_card.interval_plots import Row
 from CLIPLungLib.model_card.robustness_table import robustness_rows, robustness_table
 from CLIPLungLib.model_card.saliency_table import saliency_table
-from CLIPLungLib.training.calibrate import FEWEST_READERS
 
-SALIENCY_HEADING = "Saliency of the shipped model, volumes"
+SALIENCY_HEADING = "Saliency of the model"
 
 
 def write_model_card(
     results_file: Path,
     robustness_file: Path | None,
     saliency_file: Path | None,
-    runs: Path,
+    run: FinishedRun,
+    nodules: Sequence[Nodule],
     data_folder: Path,
     output: Path,
     gallery: bool = False,
 ) -> Path:
     """Write the card of the bundled weights; `gallery` adds pictures of patients' scans, which must stay out of the project.
 
+    Args:
+        results_file, robustness_file, saliency_file: figures.
+        run: with the answers that the plots show.
+        nodules: all rows of the table.
+        data_folder: of the table, for the gallery.
+        output: folder.
+        gallery: whether to write it.
+
     Raises:
-        InputError: a file of figures is missing, no JSON or of another version, or the run "shipped" is not finished.
+        InputError: a file of figures is missing, no JSON, of another version or of another run.
     """
     results, robustness = read_figures(results_file), None
     with figures_of(results_file):
-        rule, tables, intervals = rule_text(results), all_tables(results), _auc_intervals(results)
-        signs = [_sign_row(results["settings"][VOLUMES], name) for name in SIGN_NAMES]
+        rule, tables, intervals = _rule(results), all_tables(results), _auc_intervals(results)
+        signs = _sign_rows(results)
+        if results["main_run"] != run.name:
+            raise InputError(
+                f"{results_file} is about '{results['main_run']}', {run.source} about '{run.name}'. Give both of one run."
+            )
     if robustness_file:
         robustness = read_figures(robustness_file)
         with figures_of(robustness_file):
@@ -58,7 +72,7 @@ def write_model_card(
     if saliency_file:
         with figures_of(saliency_file):
             tables[SALIENCY_HEADING] = saliency_table(read_figures(saliency_file))
-    predictions, nodules = _card_predictions(FinishedRun.read(runs / SHIPPED), read_nodules(data_folder), intervals)
+    predictions, shown = _card_predictions(run, nodules, intervals)
     size = predictions.size_probability
     return write_card(
         rule,
@@ -68,19 +82,19 @@ def write_model_card(
         output,
         signs,
         robustness,
-        worst_cases(data_folder, nodules, predictions.probability, size_probability=size) if gallery else None,
+        worst_cases(data_folder, shown, predictions.probability, size_probability=size) if gallery else None,
     )
 
 
 def _card_predictions(
-    run: FinishedRun, nodules: list[Nodule], auc_intervals: dict[str, tuple[float, float]]
+    run: FinishedRun, nodules: Sequence[Nodule], auc_intervals: dict[str, tuple[float, float]]
 ) -> tuple[CardPredictions, list[Nodule]]:
-    """What the plots show, and the nodules it is of: those with a volume and enough readers."""
+    """What the plots show, and the nodules it is of: those of the main setting."""
     rows = [nodules[index] for index in run.answers.nodule]
-    enough = np.array([nodule.n_readers >= FEWEST_READERS for nodule in rows])
-    chosen = run.answers.is_kind("volume") & ~run.answers.refused & enough
+    chosen = judged_answers(main_setting(run.answers, nodules), run.answers, nodules)
     reference = ReaderReference.of_nodules(rows)
     own = network_predictions(run.answers, run.calibrations).of(chosen)
+    floor = size_floors(run, nodules, chosen)[READERS_DIAMETER].of(chosen)
     measured_mm = own_diameter_mm(run, run.answers)[chosen]
     outlined = np.isfinite(run.answers.diameter_mm[chosen])
     predictions = CardPredictions(
@@ -89,23 +103,37 @@ def _card_predictions(
         probability=own.probability,
         size_mm=reference.diameter_mm[chosen],
         measured_mm=np.where(outlined, measured_mm, np.nan),
-        size_probability=size_predictions(reference.diameter_mm, reference, chosen).of(chosen).probability,
+        size_probability=floor.probability if floor.is_known.all() else None,
         auc_intervals=auc_intervals,
     )
     return predictions, [rows[index] for index in np.flatnonzero(chosen)]
 
 
+def _rule(results: Mapping[str, Any]) -> str:
+    return " ".join(part for part in (rule_text(results), left_out_text(results)) if part)
+
+
 def _auc_intervals(results: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    figures = results["settings"][VOLUMES]["figures"]
-    return {
-        side: (float(figures[name][AUC_ABOVE_3]["interval"][0]), float(figures[name][AUC_ABOVE_3]["interval"][1]))
-        for side, name in (("model", SHIPPED), ("size", READERS_DIAMETER))
-    }
+    figures, found = results["settings"][results["main_setting"]]["figures"], {}
+    for side, name in (("model", results["main_run"]), ("size", READERS_DIAMETER)):
+        interval = figures[name][AUC_ABOVE_3]["interval"] if name in figures else None
+        if interval:
+            found[side] = (float(interval[0]), float(interval[1]))
+    return found
 
 
-def _sign_row(volumes: Mapping[str, Any], name: str) -> Row:
-    key = f"spearman_{name}"
-    return Row(SIGN_LABELS[name], _read(volumes["figures"][SHIPPED][key]), _read(volumes["one_reader"][key]))
+def _sign_rows(results: Mapping[str, Any]) -> list[Row]:
+    """The model beside one reader; the model alone, with the mean of all readers, where no reader can be left out."""
+    own = results["settings"][results["main_setting"]]
+    beside, alone = own[BESIDE_ONE_READER], own["figures"][results["main_run"]]
+    rows = []
+    for name in SIGN_NAMES:
+        key = f"spearman_{name}"
+        if key in beside[MODEL]:
+            rows.append(Row(SIGN_LABELS[name], _read(beside[MODEL][key]), _read(beside[ONE_READER][key])))
+        elif not beside[MODEL] and key in alone:
+            rows.append(Row(SIGN_LABELS[name], _read(alone[key])))
+    return rows
 
 
 def _read(figure: Mapping[str, Any]) -> Estimate:

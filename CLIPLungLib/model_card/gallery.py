@@ -13,14 +13,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from CLIPLungLib.dataset.nodule_table import Nodule
+from CLIPLungLib.dataset.nodule_images import image_and_click
+from CLIPLungLib.dataset.nodule_table import OUTCOME, Nodule
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.read import read_ct
 from CLIPLungLib.model_card.plot_style import INK, SOFT, TEXT_POINTS, new_figure, save_figure
 from CLIPLungLib.report.slice_pictures import PLANES, Plane, draw_outline, grey_picture, sample_plane
-from CLIPLungLib.vocabulary import ATTRIBUTES, EVENT_ABOVE
+from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES, EVENT_ABOVE
 
 PICTURE_MM, PIXELS = 32.0, 380
+# Kind of image -> the outline on its grid.
+PICTURED = {"volume": "mask", "crop": "crop_mask", "cube": ""}
 SCALE_MM = 10.0
 
 
@@ -53,17 +56,18 @@ def worst(rating: np.ndarray, probability: np.ndarray, count: int) -> np.ndarray
 
 
 def read_case(folder: Path, nodule: Nodule, probability: float, size_probability: float | None = None) -> Case:
-    """A case from the LIDC folder.
+    """A case from the data folder, by the first of PICTURED that there is.
 
     Raises:
         InputError: a file of the nodule is missing or damaged.
     """
-    ct = read_ct(Path(folder) / nodule.images["volume"])
+    kind = next(kind for kind in PICTURED if kind in nodule.images)
+    ct, point_ras = image_and_click(folder, nodule, kind)
     outline = None
-    if "mask" in nodule.images:
-        mask = read_ct(Path(folder) / nodule.images["mask"])
+    if PICTURED[kind] in nodule.images:
+        mask = read_ct(Path(folder) / nodule.images[PICTURED[kind]])
         outline = CTVolume((mask.hu > 0).astype(np.float32), mask.ijk_to_ras, mask.name)
-    return Case(nodule, probability, ct, np.asarray(nodule.point_ras), outline, size_probability)
+    return Case(nodule, probability, ct, point_ras, outline, size_probability)
 
 
 def worst_cases(
@@ -73,9 +77,9 @@ def worst_cases(
     count: int = 8,
     size_probability: np.ndarray | None = None,
 ) -> list[Case]:
-    """The worst answers among nodules with a volume (N of them, with probability (N,)), ready to be drawn."""
+    """The worst answers among nodules with more than a slice (N nodules, with probability (N,)), ready to be drawn."""
     seen = np.array(
-        [i for i, nodule in enumerate(nodules) if "volume" in nodule.images and nodule.point_ras], dtype=int
+        [i for i, nodule in enumerate(nodules) if any(kind in nodule.images for kind in PICTURED)], dtype=int
     )
     rating = np.array([nodules[i].malignancy for i in seen])
     chosen = seen[worst(rating, np.asarray(probability)[seen], count)]
@@ -129,12 +133,17 @@ def case_facts(case: Case) -> list[str]:
         f"{attribute.title} {nodule.mean_rating(attribute.name):.1f}"
         for attribute in ATTRIBUTES
         if attribute.name in ("subtlety", "margin", "spiculation", "texture", "calcification")
+        and nodule.ratings[attribute.name]
     ]
+    said = f"Mean rating {nodule.malignancy:.2f}, {nodule.n_readers} readers"
+    if nodule.truth == OUTCOME:
+        said = f"Outcome {CLASSES[nodule.label]}"
+    diameter = f"Diameter {nodule.diameter_mm:.1f} mm, " if np.isfinite(nodule.diameter_mm) else ""
     size = "" if case.size_probability is None else f" (size alone {case.size_probability:.2f})"
     return [
         f"p = {case.probability:.2f}{size}",
-        f"Mean rating {nodule.malignancy:.2f}, {nodule.n_readers} readers",
-        f"Diameter {nodule.diameter_mm:.1f} mm, fold {nodule.fold}",
+        said,
+        f"{diameter}fold {nodule.fold}",
         *signs,
         f"Nodule {nodule.nodule_id}",
     ]

@@ -25,10 +25,14 @@ class Row:
 
 
 def attributes_figure(rows: Sequence[Row]) -> Figure:
-    """Spearman of the model, and of one reader, with the readers' mean rating; the best-read attribute first."""
+    """Spearman of the model, and of one reader, with the readers' mean rating; the best-read attribute first.
+
+    Where rows have one reader's, both are with the mean of the other readers.
+    """
     ordered = sorted(rows, key=lambda row: np.inf if row.model.value is None else -row.model.value)
+    whose = "the other readers" if any(row.other for row in rows) else "all readers"
     figure = _dot_figure(
-        ordered, "Attributes: agreement with the readers", "Spearman correlation with the mean rating", 0.15
+        ordered, "Signs: agreement with the readers", f"Spearman correlation with the mean of {whose}", 0.15
     )
     axes = figure.axes[0]
     axes.set_xlim(min(0.0, axes.get_xlim()[0]), 1.0)

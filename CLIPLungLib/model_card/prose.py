@@ -41,6 +41,7 @@ PROTOCOL = """- **Patient folds.** Every nodule of a patient lies in the same fo
 - **The rule is named with every figure**, because it moves the figure more than most models do. Benign is a mean below 2.5, malignant above 3.5,
   unsure from 2.5 to 3.5. The event is a mean above 3: exactly 3 is no event, and only the AUC *above against below 3* leaves it out.
 - **Size-only floor.** Large nodules are rated as suspicious: the diameter alone sets the height to jump, and the paired difference to it says what the picture adds.
+- **One reader** and the model are judged alike: each reader is left out in turn, and both are compared with the mean of the nodule's other readers.
 - **Intervals** are 95 % bootstrap intervals; patients are drawn, with all their nodules."""
 
 LIMITS = """## Limits

@@ -19,7 +19,7 @@ def roc_figure(
     positive: np.ndarray,
     score: np.ndarray,
     probability: np.ndarray,
-    size_mm: np.ndarray,
+    size_mm: np.ndarray | None,
     intervals: Mapping[str, tuple[float, float]] | None = None,
     operating_points: tuple[float, ...] = OPERATING_POINTS,
 ) -> Figure:
@@ -29,7 +29,7 @@ def roc_figure(
         positive: (N,) bool; nodules rated exactly 3 are not among them.
         score: (N,) the model's, out of fold, uncalibrated: what the AUC is made of.
         probability: (N,) calibrated, for the marks; each fold has a calibration of its own, so they may lie beside the curve.
-        size_mm: (N,) the readers' diameter.
+        size_mm: (N,) the readers' diameter; None leaves its curve out.
         intervals: "model" and "size" -> 95 % interval of the AUC, for the legend.
         operating_points: probabilities to mark.
     """
@@ -40,6 +40,8 @@ def roc_figure(
         ("model", "Model", score, MODEL, "-"),
         ("size", "Readers' diameter", size_mm, OTHER, (0, (5, 2))),
     ):
+        if order is None:
+            continue
         false_positive, true_positive, _ = roc_curve(positive, order)
         low_high = (intervals or {}).get(key)
         width = f" ({low_high[0]:.3f} to {low_high[1]:.3f})" if low_high else ""

@@ -6,6 +6,7 @@ Every code is (value, scheme, meaning). NCIt is the NCI Thesaurus, RADLEX the le
 
 from __future__ import annotations
 
+from CLIPLungLib.calibration.truth import OUTCOME, READERS
 from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES
 
 Code = tuple[str, str, str]
@@ -20,10 +21,16 @@ VOLUME: Code = ("118565006", "SCT", "Volume")
 MM: Code = ("mm", "UCUM", "mm")
 MM3: Code = ("mm3", "UCUM", "cubic millimeter")
 NO_UNITS: Code = ("1", "UCUM", "no units")
-# Not DCM's "Probability of cancer": this is about readers' opinion.
-PROBABILITY: Code = ("suspicion", PRIVATE, "Probability that readers rate it as suspicious")
+# By whose word. Not DCM's "Probability of cancer": this is about readers' opinion, or about the outcome of local cases alone.
+PROBABILITIES: dict[str, Code] = {
+    READERS: ("suspicion", PRIVATE, "Probability that readers rate it as suspicious"),
+    OUTCOME: ("outcome", PRIVATE, "Probability of a malignant outcome"),
+}
 SUSPICION: Code = ("RID36042", "RADLEX", "Malignancy")
-CLASS_CODES: dict[str, Code] = {name: (f"class-{name}", PRIVATE, f"Estimated rating: {name}") for name in CLASSES}
+CLASS_CODES: dict[str, dict[str, Code]] = {
+    READERS: {name: (f"class-{name}", PRIVATE, f"Estimated rating: {name}") for name in CLASSES},
+    OUTCOME: {name: (f"out-{name}", PRIVATE, f"Estimated outcome: {name}") for name in CLASSES},
+}
 
 SIGNS: dict[str, Code] = {
     "subtlety": ("C45992", "NCIt", "Subtlety score"),

@@ -16,7 +16,7 @@ import numpy as np
 from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import InputError, MissingPackageError
 from CLIPLungLib.image.ct_volume import CTVolume
-from CLIPLungLib.inference.result import DISCLAIMER, NoduleResult
+from CLIPLungLib.inference.result import NoduleResult
 from CLIPLungLib.inference.result_files import require_finite
 from CLIPLungLib.report import dicom_codes
 from CLIPLungLib.report.dicom_source import corners_ras, read_series
@@ -54,7 +54,7 @@ def write_structured_report(
         ct: what was analyzed; when given, it must be of their series and still lie where they put it.
 
     Raises:
-        InputError: nothing to report, files that are not one CT series, a CT of another series or that lies elsewhere, or a file that cannot be written.
+        InputError: nothing to report, answers by different truths, files that are not one CT series, a CT of another series or that lies elsewhere, or a file that cannot be written.
         MissingPackageError: highdicom is missing.
     """
     _require_highdicom()
@@ -62,6 +62,10 @@ def write_structured_report(
         raise InputError("There is no answer to report. Analyze a nodule first.")
     for nodule in nodules:
         require_finite(nodule.result)
+    if len({nodule.result.truth.whose for nodule in nodules}) > 1:
+        raise InputError(
+            "Some answers estimate readers' ratings and others an outcome, which one report cannot hold. Analyze all nodules with one model."
+        )
     images = read_series(files)
     if ct is not None:
         _require_same_series(ct, images)
@@ -193,7 +197,7 @@ def _measurement_group(nodule: ReportedNodule, frame_of_reference_uid: str) -> A
     algorithm = hd.sr.AlgorithmIdentification(
         name=NAME,
         version=result.model.get("version", __version__),
-        parameters=[f"weights SHA-256 {result.model.get('sha256', 'unknown')}", DISCLAIMER],
+        parameters=[f"weights SHA-256 {result.model.get('sha256', 'unknown')}", result.notice],
     )
     return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(uid=generate_uid(), identifier=nodule.label),
@@ -215,7 +219,10 @@ def _measurements(result: NoduleResult) -> list[hd.sr.Measurement]:
             (dicom_codes.LONG_AXIS, result.measurement.diameter_mm, dicom_codes.MM),
             (dicom_codes.VOLUME, result.measurement.volume_mm3, dicom_codes.MM3),
         ]
-    numbers = [(dicom_codes.PROBABILITY, result.malignancy_probability, dicom_codes.NO_UNITS), *sizes]
+    numbers = [
+        (dicom_codes.PROBABILITIES[result.truth.whose], result.malignancy_probability, dicom_codes.NO_UNITS),
+        *sizes,
+    ]
     numbers += [(dicom_codes.similarity_code(a.name), a.similarity, dicom_codes.NO_UNITS) for a in result.attributes]
     return [_measurement(*number) for number in numbers]
 
@@ -229,7 +236,7 @@ def _measurement(name: dicom_codes.Code, value: float, unit: dicom_codes.Code) -
 def _evaluations(result: NoduleResult) -> list[hd.sr.QualitativeEvaluation]:
     import highdicom as hd
 
-    found = [(dicom_codes.SUSPICION, dicom_codes.CLASS_CODES[result.predicted_class])]
+    found = [(dicom_codes.SUSPICION, dicom_codes.CLASS_CODES[result.truth.whose][result.predicted_class])]
     for attribute in result.attributes:
         found.append((dicom_codes.SIGNS[attribute.name], dicom_codes.level_code(attribute.name, attribute.code)))
     return [hd.sr.QualitativeEvaluation(_concept(name), _concept(value)) for name, value in found]

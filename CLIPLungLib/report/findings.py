@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from CLIPLungLib.calibration.truth import short_phrase
 from CLIPLungLib.inference.result import AttributeResult, NoduleResult
 from CLIPLungLib.report import palette
 from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES, Attribute
@@ -23,13 +24,14 @@ def draw_verdict(canvas: Canvas, result: NoduleResult, x: float, y: float, width
     canvas.card(x, y, width, height, palette.CARD)
     left, right = x + PADDING, x + width - PADDING
     color = palette.CLASS_COLORS[result.predicted_class]
-    canvas.text(left, y + 0.26, "Malignancy probability", 9, palette.MUTED)
-    canvas.text(right, y + 0.26, "Class", 9, palette.MUTED, align="right")
+    class_width = canvas.text(right, y + 0.26, "Class", 9, palette.MUTED, align="right")
+    title = f"Malignancy {short_phrase(result.truth)}" if result.truth.is_local else "Malignancy probability"
+    canvas.text(left, y + 0.26, title, 9, palette.MUTED, max_width=right - left - class_width - 0.1)
     canvas.text(right, y + 0.48, _not_excluded(result), 8, palette.FAINT, align="right")
     canvas.text(left, y + 0.79, percent(result.malignancy_probability), 36, palette.TEXT, bold=True)
     canvas.text(right, y + 0.79, result.predicted_class, 15, color, align="right", bold=True)
     _draw_gauge(canvas, result.malignancy_probability, color, left, y + 0.95, right - left)
-    _draw_classes(canvas, result.class_probabilities, left, y + 1.46, right - left)
+    _draw_classes(canvas, _shares(result), left, y + 1.46, right - left)
     canvas.line((left, y + 1.97), (right, y + 1.97), palette.TRACK)
     canvas.text(left, y + 2.22, "Diameter" if result.measurement else "Estimated diameter", 9, palette.MUTED)
     canvas.text(right, y + 2.22, diameter_text(result), 10, palette.TEXT, align="right", bold=True)
@@ -57,15 +59,20 @@ def _draw_gauge(canvas: Canvas, probability: float, color: str, x: float, y: flo
         canvas.text(x + share * width, y + height + 0.19, f"{100 * share:.0f}%", 8, palette.FAINT, align=align)
 
 
-def _draw_classes(canvas: Canvas, probabilities: tuple[float, ...], x: float, y: float, width: float) -> None:
+def _shares(result: NoduleResult) -> dict[str, float]:
+    """The classes that the truth knows, with their probabilities."""
+    shares = dict(zip(CLASSES, result.class_probabilities, strict=True))
+    return {name: shares[name] for name in result.truth.classes}
+
+
+def _draw_classes(canvas: Canvas, probabilities: dict[str, float], x: float, y: float, width: float) -> None:
     """One bar split between the classes, and a legend with their names and shares."""
     height, start = 0.13, x
-    shares = np.clip(probabilities, 0.0, None)
-    for name, share in zip(CLASSES, shares / max(shares.sum(), 1e-12), strict=True):
+    shares = np.clip(list(probabilities.values()), 0.0, None)
+    for name, share in zip(probabilities, shares / max(shares.sum(), 1e-12), strict=True):
         canvas.bar(start, y, share * width, height, palette.CLASS_COLORS[name])
         start += share * width
-    labels = [percent(probability) for probability in probabilities]
-    items = list(zip(CLASSES, labels, strict=True))
+    items = [(name, percent(probability)) for name, probability in probabilities.items()]
     widths = [0.16 + canvas.width(f"{name} ", 9) + canvas.width(label, 9, bold=True) for name, label in items]
     space = (width - sum(widths)) / (len(items) - 1)
     for (name, label), item_width in zip(items, widths, strict=True):

@@ -11,7 +11,7 @@ from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import MissingPackageError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import require_point
-from CLIPLungLib.inference.result import DISCLAIMER, HEAT_THRESHOLD, NoduleResult
+from CLIPLungLib.inference.result import HEAT_THRESHOLD, NoduleResult
 from CLIPLungLib.inference.result_files import checked_heatmap, require_finite
 from CLIPLungLib.report import palette
 from CLIPLungLib.report.findings import draw_attributes, draw_verdict
@@ -79,7 +79,7 @@ def save_report(ct: CTVolume, result: NoduleResult, path: Path, title: str = "")
     draw_attributes(canvas, result, PANEL_X, attributes_top, PANEL_WIDTH, CONTENT_BOTTOM - attributes_top)
     _draw_footer(canvas, result)
     with writing(Path(path)) as temporary:
-        canvas.save(temporary, {"Title": title, "Software": f"CLIPLung {__version__}", "Comment": DISCLAIMER})
+        canvas.save(temporary, {"Title": title, "Software": f"CLIPLung {__version__}", "Comment": result.notice})
 
 
 def _new_canvas() -> Canvas:
@@ -223,7 +223,7 @@ def _warning_lines(canvas: Canvas, warnings: tuple[str, ...], width: float) -> l
 
 def _draw_footer(canvas: Canvas, result: NoduleResult) -> None:
     canvas.line((MARGIN, 8.44), (WIDTH - MARGIN, 8.44), palette.TRACK)
-    width = canvas.text(MARGIN, 8.65, DISCLAIMER, 8.5, palette.MUTED)
+    width = canvas.text(MARGIN, 8.65, result.notice, 8.5, palette.MUTED)
     canvas.text(MARGIN, 8.82, READING, 8, palette.FAINT)
     model = " ".join(filter(None, [result.model.get("name"), result.model.get("version")]))
     checksum = result.model.get("sha256", "")[:12]

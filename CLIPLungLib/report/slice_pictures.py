@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.resample import sample_as_stored
 from CLIPLungLib.report.palette import OUTLINE_RGB, heat_opacity, heat_rgb
 
 LUNG_WINDOW_HU = (-1350.0, 150.0)
@@ -58,15 +59,7 @@ def sample_plane(
     offsets_mm = ((np.arange(pixels) + 0.5) / pixels - 0.5) * size_mm
     right, down = np.array(plane.right_ras), np.array(plane.down_ras)
     points_ras = np.asarray(center_ras) + offsets_mm[:, None, None] * down + offsets_mm[None, :, None] * right
-    points_ijk = volume.to_ijk(points_ras)  # (rows, columns, 3)
-    clamped = np.clip(points_ijk, 0.0, volume.size_ijk - 1.0)
-    low = np.floor(clamped.min(axis=(0, 1))).astype(int)
-    high = np.ceil(clamped.max(axis=(0, 1))).astype(int) + 1
-    box = volume.hu[low[2] : high[2], low[1] : high[1], low[0] : high[0]].astype(np.float32)
-    kji = np.moveaxis(clamped - low, -1, 0)[::-1]
-    values: np.ndarray = ndimage.map_coordinates(box, kji, order=1, mode="nearest", output=np.float32)
-    values[~volume.contains_ijk(points_ijk) | ~np.isfinite(values)] = np.nan
-    return values
+    return sample_as_stored(volume, volume.to_ijk(points_ras))
 
 
 def grey_picture(hu: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import slicer
 import vtk
 
+from CLIPLungLib.calibration.truth import OUTCOME
 from CLIPLungLib.inference.result import NoduleResult
 from CLIPLungLib.scene.control_points import DefinedPoint
 from CLIPLungLib.scene.tagged_nodes import POINT_ID, add_tagged, find_tagged, remove_with_parts
@@ -46,7 +47,9 @@ def update_title(markups_node: slicer.vtkMRMLMarkupsNode, point: DefinedPoint, r
 
 
 def _title(point: DefinedPoint, result: NoduleResult) -> str:
-    return f"{point.label}: {result.malignancy_probability:.0%} suspicious, {result.predicted_class}"
+    by_outcome = result.truth.whose == OUTCOME
+    looks = "malignant by outcome" if by_outcome else "suspicious"
+    return f"{point.label}: {result.malignancy_probability:.0%} {looks}, {result.predicted_class}"
 
 
 def find_chart(markups_node: slicer.vtkMRMLMarkupsNode) -> slicer.vtkMRMLPlotChartNode | None:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 import slicer
 
+from CLIPLungLib.calibration.truth import LIDC_READERS, Truth
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.result import AttributeResult, NoduleMeasurement, NoduleResult
 from CLIPLungLib.scene.mask_text import mask_from_plain, mask_to_plain
@@ -151,6 +152,7 @@ def _result_from_dict(plain: dict[str, Any]) -> NoduleResult:
         image=_texts(plain["image"]),
         measurement=None if plain["measurement"] is None else _measurement(plain["measurement"]),
         class_set=_class_set(plain["class_set"]),
+        truth=_truth(plain.get("truth")),
     )
 
 
@@ -217,6 +219,17 @@ def _class_set(values: Any) -> tuple[str, ...]:
     if not set(names) <= set(CLASSES) or len(set(names)) != len(names):
         raise ValueError(f"{', '.join(names)[:80]!r} are not the classes")
     return names
+
+
+def _truth(plain: Any) -> Truth:
+    """Whose word the probability is; records from before there was a choice know LIDC-IDRI's readers alone."""
+    if plain is None:
+        return LIDC_READERS
+    counts = [plain[name] for name in ("cases", "patients", "events")]
+    if not all(type(count) is int for count in counts):
+        raise ValueError(f"{str(counts)[:80]} are not numbers of cases")
+    cases, patients, events = counts
+    return Truth(_text(plain["whose"]), cases, patients, events, _text(plain["table"]), _text(plain["date"]))
 
 
 def _list(value: Any, count: int | None = None) -> list[Any]:

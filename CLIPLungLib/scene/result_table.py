@@ -11,6 +11,7 @@ from typing import NamedTuple
 import slicer
 import vtk
 
+from CLIPLungLib.calibration.truth import truth_phrase
 from CLIPLungLib.inference.result import NoduleMeasurement, NoduleResult
 from CLIPLungLib.scene.control_points import DefinedPoint
 from CLIPLungLib.scene.tagged_nodes import add_tagged, find_tagged, remove_with_parts
@@ -38,11 +39,11 @@ COLUMNS = (
     Column("s", "S", 2, "mm", "Patient superior, world space"),
     Column(
         "malignancy_probability", "Probability", 3, "1",
-        "Calibrated probability that the mean malignancy rating of the LIDC-IDRI readers exceeds 3",
+        "Calibrated probability of the event in the column Truth: a mean malignancy rating above 3, or a malignant outcome",
     ),
     Column("predicted_class", "Class", description="The most probable class"),
     *(Column(f"p_{name}", f"P({name})", 3, "1", f"Probability of the class {name}") for name in CLASSES),
-    Column("class_set", "Not excluded", description="Classes that hold the readers' class in 90 % of nodules"),
+    Column("class_set", "Not excluded", description="Classes that hold the true one, by the column Truth, in 90 % of nodules"),
     Column("diameter_mm", "Diameter", 1, "mm", "Longest diameter in the axial plane"),
     Column("diameter_low_mm", "Diameter from", description="The interval holds the readers' diameter in 90 % of nodules, mm"),
     Column("diameter_high_mm", "Diameter to", description="The interval holds the readers' diameter in 90 % of nodules, mm"),
@@ -63,6 +64,7 @@ COLUMNS = (
     ),
     Column("warnings", "Warnings", description="What to know before trusting the numbers"),
     Column("notes", "Notes", description="What was noticed when the image was read"),
+    Column("truth", "Truth", description="The event of the probability: by LIDC-IDRI's readers, or by local readers or outcomes"),
     Column("ct", "CT", description="Name of the volume"),
     Column("model", "Model", description="Name of the model"),
     Column("model_version", "Model version", description="Version of the model"),
@@ -150,6 +152,7 @@ def _cells(
         **{f"{sign.name}_similarity": sign.similarity for sign in result.attributes},
         "warnings": " ".join(result.warnings),
         "notes": result.image.get("note", ""),
+        "truth": truth_phrase(result.truth),
         "ct": ct_node.GetName(),
         "model": result.model.get("name", ""),
         "model_version": result.model.get("version", ""),

@@ -64,10 +64,11 @@ class TrainingSet:
             raise InputError(
                 f"There is no nodule to learn from in the folds {list(config.train_folds)}. Choose other folds, or a smaller validation_share."
             )
-        self.background_patches = np.flatnonzero(chosen & ~shows_nodule)
+        # Background alone would teach that nothing has an outline.
+        self.learns_outline = bool(patches.is_outlined[chosen & shows_nodule].any())
+        self.background_patches = np.flatnonzero(chosen & ~shows_nodule & self.learns_outline)
         self.empty_planes = _empty_planes(patches, np.flatnonzero(chosen))
-        readers = np.array([nodule.n_readers for nodule in nodules], dtype=np.float64)
-        self.sample_weight = np.sqrt(readers) / np.sqrt(readers[list(self.patches_of_nodule)]).mean()
+        self.sample_weight = sample_weights(nodules, list(self.patches_of_nodule))
 
     def steps(self) -> int:
         """Batches per epoch."""
@@ -128,6 +129,18 @@ class TrainingSet:
         others = rng.permutation(planes[planes != middle])[: self.config.largest_stack - 1]
         drawn = np.concatenate([[middle], others])
         return drawn, self.patches.slots(drawn, self.config.patch)
+
+
+def sample_weights(nodules: Sequence[Nodule], learned: Sequence[int]) -> np.ndarray:
+    """(N,) trust in each nodule: the root of the number of its readers, relative to the mean of the learned ones.
+
+    Where the outcome is known instead, a nodule is one certain observation and weighs what they weigh on average.
+    """
+    trust = np.sqrt([nodule.n_readers for nodule in nodules])
+    of_readers = trust[learned][trust[learned] > 0]
+    mean = of_readers.mean() if len(of_readers) else 1.0
+    weights: np.ndarray = np.where(trust > 0, trust / mean, 1.0)
+    return weights
 
 
 def shared_places(places: int, process: int, processes: int) -> np.ndarray:
@@ -195,15 +208,26 @@ def _targets(
     nodules: Sequence[Nodule], patches: TrainingPatches, chosen: np.ndarray, weight: np.ndarray, outline: Tensor
 ) -> Targets:
     rows = [nodules[index] for index in patches.nodule[chosen]]
-    return Targets(
-        label=torch.tensor([row.label for row in rows]),
-        rating=torch.tensor([row.malignancy for row in rows]),
-        level_weight=torch.from_numpy(np.stack([row.level_shares() for row in rows]) / len(ATTRIBUTES)),
-        log_diameter=torch.tensor([row.diameter_mm for row in rows]).log(),
-        sample_weight=torch.from_numpy(weight.astype(np.float32)),
-        outline=outline,
-        is_outlined=torch.from_numpy(patches.is_outlined[chosen].astype(np.float32)),
+    malignancy, diameter_mm = (
+        np.array(values) for values in ([r.malignancy for r in rows], [r.diameter_mm for r in rows])
     )
+    is_rated, is_sized, is_outlined = np.isfinite(malignancy), np.isfinite(diameter_mm), patches.is_outlined[chosen]
+    return Targets(
+        label=torch.tensor([row.label if row.has_malignancy else 0 for row in rows]),
+        rating=_single(np.where(is_rated, malignancy, 0.0)),
+        has_malignancy=_single(is_rated),
+        level_weight=torch.from_numpy(np.stack([row.level_shares() for row in rows]) / len(ATTRIBUTES)),
+        log_diameter=_single(np.where(is_sized, diameter_mm, 1.0)).log(),
+        has_diameter=_single(is_sized),
+        sample_weight=_single(weight),
+        outline=outline,
+        is_outlined=_single(is_outlined),
+        is_placed=_single(is_outlined | is_sized),
+    )
+
+
+def _single(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))
 
 
 def _empty_planes(patches: TrainingPatches, chosen: np.ndarray) -> np.ndarray:

@@ -12,7 +12,8 @@ from CLIPLungLib.calibration.measurement import fit_measurement_calibration
 from CLIPLungLib.calibration.ordinal import fit_calibration
 from CLIPLungLib.calibration.out_of_distribution import fit_limits
 from CLIPLungLib.calibration.sphericity import fit_sphericity
-from CLIPLungLib.dataset.nodule_table import Nodule
+from CLIPLungLib.dataset.image_choice import one_image_per_nodule
+from CLIPLungLib.dataset.nodule_table import Nodule, fewest_readers, is_trusted
 from CLIPLungLib.training.fold_answers import FoldAnswers
 
 # Calibrations are fitted on, and figures are about, nodules that so many readers rated.
@@ -32,7 +33,7 @@ def fit_calibrations(answers: FoldAnswers, nodules: Sequence[Nodule], draws_outl
     Raises:
         InputError: too few nodules, or measurements that do not rise with the readers'.
     """
-    chosen = answers.of(one_answer_per_nodule(answers, nodules, FEWEST_READERS))
+    chosen = answers.of(one_answer_per_nodule(answers, nodules, fewest_readers(nodules)))
     rated = [nodules[index] for index in chosen.nodule]
     probability = fit_calibration(chosen.malignancy_score, np.array([nodule.malignancy for nodule in rated]))
     classes = probability.class_probabilities(chosen.malignancy_score)
@@ -41,8 +42,9 @@ def fit_calibrations(answers: FoldAnswers, nodules: Sequence[Nodule], draws_outl
 
 
 def _fit_outline(answers: FoldAnswers, rated: FoldAnswers, nodules: Sequence[Nodule]) -> OutlineCalibrations:
-    # Only volumes show a nodule from end to end.
-    whole = rated.of(rated.is_kind("volume") & np.isfinite(rated.diameter_mm))
+    # A slice does not show a nodule from end to end.
+    is_sized = np.array([np.isfinite(nodules[index].diameter_mm) for index in rated.nodule], dtype=bool)
+    whole = rated.of(rated.is_kind(*WHOLE_NODULE) & is_sized & np.isfinite(rated.diameter_mm))
     outlined = [nodules[index] for index in whole.nodule]
     seen = answers.of(answers.is_kind(*WHOLE_NODULE) & ~answers.refused)
     return OutlineCalibrations(
@@ -60,9 +62,6 @@ def _fit_outline(answers: FoldAnswers, rated: FoldAnswers, nodules: Sequence[Nod
 
 
 def one_answer_per_nodule(answers: FoldAnswers, nodules: Sequence[Nodule], fewest_readers: int) -> np.ndarray:
-    """(V,) bool: the volume of every nodule with enough readers, or its slice where there is no volume; refused clicks have none."""
-    readers = np.array([nodules[index].n_readers for index in answers.nodule])
-    usable = (readers >= fewest_readers) & ~answers.refused
-    has_volume = np.isin(answers.nodule, answers.nodule[answers.is_kind("volume") & usable])
-    chosen: np.ndarray = usable & (answers.is_kind("volume") | (answers.is_kind("slice") & ~has_volume))
-    return chosen
+    """(V,) bool: one answer of every nodule with enough readers, see `one_image_per_nodule`; refused clicks have none."""
+    enough = np.array([is_trusted(nodules[index], fewest_readers) for index in answers.nodule], dtype=bool)
+    return one_image_per_nodule(answers.nodule, answers.kind, enough & ~answers.refused)

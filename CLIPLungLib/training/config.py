@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.patch import PatchSpec
 from CLIPLungLib.inference.checkpoint import LARGEST_PATCH_VOXELS
@@ -26,7 +27,7 @@ class TrainConfig:
     """Settings of a run.
 
     Attributes:
-        train_folds: patient folds to learn from.
+        train_folds: patient folds to learn from; none stands for all of the table.
         epochs: passes over the nodules.
         batch_size: nodules per step, of all processes together.
         learning_rate: highest of the one-cycle schedule (AdamW).
@@ -67,6 +68,10 @@ class TrainConfig:
         """Plain values for JSON."""
         return asdict(self)
 
+    def with_folds_of(self, nodules: Sequence[Nodule]) -> TrainConfig:
+        """The same with `train_folds` named: those of the table where there are none."""
+        return self if self.train_folds else replace(self, train_folds=tuple(sorted({n.fold for n in nodules})))
+
     @classmethod
     def from_dict(cls, values: Any, source: str = "Training configuration") -> TrainConfig:
         """Build from plain values.
@@ -96,6 +101,8 @@ class TrainConfig:
             values = json.loads(Path(file).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"Training configuration {file} cannot be read: {error}. {REMEDY}") from error
+        if isinstance(values, dict) and values.get("command") == "reproduce":
+            raise InputError(f"{file} holds the settings of the published method. Run it with 'cliplung reproduce'.")
         return cls.from_dict(values, f"Training configuration {file}")
 
 
@@ -141,8 +148,8 @@ def _list_of(count: int, rule: Rule) -> Rule:
 
 
 def _folds(value: Any) -> tuple[int, ...]:
-    words = "a list of different whole numbers from 0, one or more"
-    if not isinstance(value, (list, tuple)) or not value:
+    words = "a list of different whole numbers from 0, or an empty one for all folds of the table"
+    if not isinstance(value, (list, tuple)):
         raise ValueError(words)
     try:
         folds: tuple[int, ...] = _list_of(len(value), _whole(0))(value)

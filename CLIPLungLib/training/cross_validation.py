@@ -7,28 +7,28 @@ fold (probabilities, sets, intervals, warnings) can be judged as it stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from CLIPLungLib.atomic_write import remove_leftovers
 from CLIPLungLib.calibration.calibrations import Calibrations
 from CLIPLungLib.calibration.out_of_distribution import fit_feature_space
 from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.dataset.training_patches import TrainingPatches
-from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from CLIPLungLib.inference.classifier import NoduleClassifier
-from CLIPLungLib.lidc.citations import DATA_CITATION, METHOD_CITATION
 from CLIPLungLib.model.text_encoder import TextEncoder
-from CLIPLungLib.training.calibrate import FEWEST_READERS, fit_calibrations
+from CLIPLungLib.training.calibrate import fit_calibrations
 from CLIPLungLib.training.config import TrainConfig
+from CLIPLungLib.training.data_source import DataSource, provenance
 from CLIPLungLib.training.fold_answers import ANSWERS_NAME, FoldAnswers, answer_fold, join_answers
 from CLIPLungLib.training.learned_features import learned_features
+from CLIPLungLib.training.own_calibrations import fit_own_calibrations
 from CLIPLungLib.training.processes import process_rank, wait_for_all
-from CLIPLungLib.training.trainer import STATE_NAME, Trainer, require_same_settings
+from CLIPLungLib.training.requirements import require_trainable
+from CLIPLungLib.training.run_origin import STATE_NAME, RunOrigin
+from CLIPLungLib.training.starting_point import require_same_network
+from CLIPLungLib.training.trainer import Trainer
 
 CHECKPOINT_NAME = "cliplung.safetensors"
 Progress = Callable[[int, int, str], None]
@@ -48,6 +48,7 @@ def cross_validate(
     device: str = "auto",
     text_encoder: TextEncoder | None = None,
     progress: Progress | None = None,
+    init: Checkpoint | None = None,
 ) -> FoldAnswers:
     """Train on all folds but one, answer for that one, for each fold in turn; a run that was stopped continues.
 
@@ -60,32 +61,35 @@ def cross_validate(
         device: where to compute.
         text_encoder: built from the configuration unless given.
         progress: called as (epochs done, epochs in all, fold).
+        init: checkpoint that every fold's training starts from; it must not have learned from these patients.
 
     Returns:
         The answers of all folds.
 
     Raises:
-        InputError: fewer than two folds, a folder of a run with other settings, or one that cannot be written.
+        InputError: folds or labels that training makes no sense with, a checkpoint that has learned from these patients or is of
+            another network, a folder of a run with other settings or data, or one that cannot be written.
     """
-    if len(config.train_folds) < 2:
-        raise InputError(
-            f"Cross-validation needs two folds at least, to answer for each with the others; got {list(config.train_folds)}."
-        )
+    config, source = config.with_folds_of(nodules), DataSource.of(data_folder, nodules, patches)
+    require_trainable(config.train_folds, patches, nodules)
+    if init is not None:
+        source.require_unseen(init)
+        require_same_network(config, init)
     settings = [_without(config, fold) for fold in config.train_folds]
     for fold, own in zip(config.train_folds, settings, strict=True):
-        _take_up(fold_folder(output, fold), own)
+        _take_up(fold_folder(output, fold), RunOrigin(own, source.sha256, init.sha256 if init else ""))
     for place, (fold, own) in enumerate(zip(config.train_folds, settings, strict=True)):
         file = fold_folder(output, fold) / CHECKPOINT_NAME
         if not file.is_file():
-            trainer = Trainer(own, patches, nodules, file.parent, device, text_encoder)
+            trainer = Trainer(own, patches, nodules, file.parent, device, text_encoder, init)
             trainer.run(
                 _shifted(progress, place * config.epochs, len(config.train_folds) * config.epochs, f"fold {fold}")
             )
             if process_rank() == 0:
-                save_checkpoint(file, as_checkpoint(trainer, None))
+                save_checkpoint(file, as_checkpoint(trainer, None, source))
             wait_for_all()
     if process_rank() == 0:
-        _answer_and_calibrate(config.train_folds, nodules, data_folder, output, device)
+        _answer_and_calibrate(config.train_folds, nodules, data_folder, output, device, (source, init))
     wait_for_all()
     return read_answers(output, config.train_folds)
 
@@ -95,16 +99,21 @@ def _without(config: TrainConfig, fold: int) -> TrainConfig:
     return replace(config, train_folds=tuple(other for other in config.train_folds if other != fold))
 
 
-def _take_up(folder: Path, config: TrainConfig) -> None:
+def _take_up(folder: Path, origin: RunOrigin) -> None:
     """Whether what an earlier run left in a fold's folder may stay; its halves of files go."""
     if any((folder / name).is_file() for name in (STATE_NAME, CHECKPOINT_NAME)):
-        require_same_settings(folder, config)
+        origin.require_same(folder)
     if process_rank() == 0 and folder.is_dir():
         remove_leftovers(folder)
 
 
 def _answer_and_calibrate(
-    folds: Sequence[int], nodules: Sequence[Nodule], data_folder: Path, output: Path, device: str
+    folds: Sequence[int],
+    nodules: Sequence[Nodule],
+    data_folder: Path,
+    output: Path,
+    device: str,
+    origin: tuple[DataSource, Checkpoint | None],
 ) -> None:
     for fold in folds:
         folder = fold_folder(output, fold)
@@ -115,9 +124,22 @@ def _answer_and_calibrate(
     for fold in folds:
         file = fold_folder(output, fold) / CHECKPOINT_NAME
         checkpoint = load_checkpoint(file)
-        calibrations = fit_calibrations(answers.of(answers.fold != fold), nodules, checkpoint.draws_outline)
+        calibrations = calibrations_of(answers.of(answers.fold != fold), nodules, checkpoint.draws_outline, *origin)
         if checkpoint.calibrations != calibrations:
             save_checkpoint(file, replace(checkpoint, calibrations=calibrations))
+
+
+def calibrations_of(
+    answers: FoldAnswers, nodules: Sequence[Nodule], draws_outline: bool, source: DataSource, init: Checkpoint | None
+) -> Calibrations:
+    """Calibrations from out-of-fold answers: by the published rules for LIDC-IDRI, with a prior for data that may be few.
+
+    Raises:
+        InputError: too few nodules, or measurements that do not rise with the readers'.
+    """
+    if source.is_lidc:
+        return fit_calibrations(answers, nodules, draws_outline)
+    return fit_own_calibrations(answers, nodules, draws_outline, source.name, init.calibrations if init else None)
 
 
 def read_answers(run: Path, folds: Sequence[int]) -> FoldAnswers:
@@ -129,9 +151,9 @@ def read_answers(run: Path, folds: Sequence[int]) -> FoldAnswers:
     return join_answers([FoldAnswers.load(fold_folder(run, fold) / ANSWERS_NAME) for fold in folds])
 
 
-def as_checkpoint(trainer: Trainer, calibrations: Calibrations | None) -> Checkpoint:
-    """What a finished training has learned."""
-    draws_outline = trainer.config.losses.outline > 0
+def as_checkpoint(trainer: Trainer, calibrations: Calibrations | None, source: DataSource) -> Checkpoint:
+    """What a finished training has learned from its data."""
+    draws_outline = trainer.draws_outline
     features = learned_features(trainer) if draws_outline else None
     bank = trainer.text_bank()
     return Checkpoint(
@@ -143,25 +165,8 @@ def as_checkpoint(trainer: Trainer, calibrations: Calibrations | None) -> Checkp
         draws_outline=draws_outline,
         feature_space=fit_feature_space(features) if features is not None else None,
         calibrations=calibrations,
-        provenance=provenance(trainer),
+        provenance=provenance(trainer, source),
     )
-
-
-def provenance(trainer: Trainer) -> dict[str, Any]:
-    """Plain facts of a training that its checkpoint keeps."""
-    config = trainer.config
-    return {
-        "trained_on": f"LIDC-IDRI, patient folds {list(config.train_folds)}",
-        "nodules": len(np.unique(trainer.training_patches.nodule[trainer.learned_patches()])),
-        "calibrated_on": f"out-of-fold answers for nodules with >= {FEWEST_READERS} readers",
-        "text_encoder": trainer.objective.texts.encoder.name,
-        "epochs": config.epochs,
-        "losses": asdict(config.losses),
-        "seed": config.seed,
-        "data": DATA_CITATION,
-        "method": METHOD_CITATION,
-        "use": "Research use only.",
-    }
 
 
 def _shifted(progress: Progress | None, before: int, total: int, name: str) -> Callable[[int, int], None]:

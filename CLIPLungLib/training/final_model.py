@@ -7,10 +7,16 @@ from pathlib import Path
 from CLIPLungLib.atomic_write import remove_leftovers
 from CLIPLungLib.dataset.nodule_table import read_nodules
 from CLIPLungLib.dataset.training_patches import TrainingPatches
-from CLIPLungLib.inference.checkpoint import save_checkpoint
-from CLIPLungLib.training.calibrate import fit_calibrations
+from CLIPLungLib.inference.checkpoint import Checkpoint, save_checkpoint
 from CLIPLungLib.training.config import TrainConfig
-from CLIPLungLib.training.cross_validation import CHECKPOINT_NAME, Progress, as_checkpoint, cross_validate
+from CLIPLungLib.training.cross_validation import (
+    CHECKPOINT_NAME,
+    Progress,
+    as_checkpoint,
+    calibrations_of,
+    cross_validate,
+)
+from CLIPLungLib.training.data_source import DataSource
 from CLIPLungLib.training.processes import process_rank
 from CLIPLungLib.training.trainer import Trainer
 
@@ -22,30 +28,37 @@ def train_final_model(
     output: Path,
     device: str = "auto",
     progress: Progress | None = None,
+    init: Checkpoint | None = None,
 ) -> Path:
     """Cross-validate, train on all folds, and write `cliplung.safetensors`; a run that was stopped continues where it was.
 
+    With `init`, network and texts are those of the checkpoint: the network is trained on, the texts stay. Optimizer, averaged weights
+    and choice of the epoch start anew, and so do feature space and calibrations, as far as the data are enough for them.
+
     Args:
         config: settings.
-        patches_file: of `cliplung lidc prepare`.
+        patches_file: of `cliplung prepare`.
         data_folder: of the nodule table and its images.
         output: folder for the folds, the final training in `all/`, and the checkpoint.
         device: where to compute.
         progress: called as (epochs done, epochs in all, what is trained).
+        init: checkpoint to start from; it must not have learned from these patients.
 
     Returns:
         The checkpoint's path.
 
     Raises:
-        InputError: fewer than two folds, data that cannot be read, or a folder of a run with other settings.
+        InputError: data that cannot be read, or as `cross_validate`.
     """
-    patches, nodules = TrainingPatches.load(patches_file), read_nodules(data_folder)
-    answers = cross_validate(config, patches, nodules, data_folder, output, device, progress=progress)
-    final = Trainer(config, patches, nodules, output / "all", device)
+    nodules = read_nodules(data_folder)
+    patches, config = TrainingPatches.load(patches_file), config.with_folds_of(nodules)
+    answers = cross_validate(config, patches, nodules, data_folder, output, device, progress=progress, init=init)
+    final = Trainer(config, patches, nodules, output / "all", device, init=init)
     final.run(lambda done, total: progress(done, total, "all folds") if progress else None)
     file = output / CHECKPOINT_NAME
     if process_rank() == 0:
-        calibrations = fit_calibrations(answers, nodules, draws_outline=config.losses.outline > 0)
+        source = DataSource.of(data_folder, nodules, patches)
+        calibrations = calibrations_of(answers, nodules, final.draws_outline, source, init)
         remove_leftovers(file)
-        save_checkpoint(file, as_checkpoint(final, calibrations))
+        save_checkpoint(file, as_checkpoint(final, calibrations, source))
     return file

@@ -65,14 +65,15 @@ class FoldAnswers:
         """
         try:
             answers = cls(**read_arrays(Path(file), [part.name for part in fields(cls)]))
-            answers._require_consistent()
+            answers.require_consistent()
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{file} cannot be read: that cross-validation is not finished, or the file is damaged. Run 'cliplung crossvalidate' again."
             ) from error
         return answers
 
-    def _require_consistent(self) -> None:
+    def require_consistent(self) -> None:
+        """Raise ValueError unless all arrays are of the same images, of their kinds of number, and no index leads nowhere."""
         for part in fields(self):
             values, columns = getattr(self, part.name), (LEVEL_COUNT,) if part.name == "level_probabilities" else ()
             if values.shape != (self.nodule.size, *columns):

@@ -51,13 +51,19 @@ def class_attribute_loss(
 
 
 def attribute_rating_loss(
-    image: Tensor, attribute_text: Tensor, weight: Tensor, attribute_of_text: Tensor, scale: Tensor | float
+    image: Tensor,
+    attribute_text: Tensor,
+    weight: Tensor,
+    attribute_of_text: Tensor,
+    scale: Tensor | float,
+    trust: Tensor | float = 1.0,
 ) -> Tensor:
     """Distance between the level that the similarities suggest and the mean of the readers, as the distance of cumulated shares.
 
     The log loss treats a miss by one level like a miss by four; this one (the ranked probability score) does not. Not in the paper.
 
-    Args: as `image_attribute_loss`; the levels of an attribute in their order.
+    Args: as `image_attribute_loss`; the levels of an attribute in their order; trust (B, A) in the readers of each attribute, 0 where
+        there are none.
     """
     cosines = (image @ attribute_text.transpose(1, 2)).mean(dim=1)
     shares = grouped_log_softmax(scale * cosines, attribute_of_text).exp()  # (B, M)
@@ -66,7 +72,7 @@ def attribute_rating_loss(
     scores = [
         difference[:, attribute_of_text == index].cumsum(dim=1).square().sum(dim=1) for index in range(attributes)
     ]
-    return attributes * torch.stack(scores, dim=1).sum(dim=1)
+    return attributes * (torch.stack(scores, dim=1) * trust).sum(dim=1)
 
 
 def grouped_log_softmax(logits: Tensor, group: Tensor) -> Tensor:
@@ -75,3 +81,23 @@ def grouped_log_softmax(logits: Tensor, group: Tensor) -> Tensor:
     # Joined, not written into a tensor like the logits: with autocast the parts may be of higher precision than these.
     parts = torch.cat([functional.log_softmax(logits[..., places], dim=-1) for places in members], dim=-1)
     return parts[..., torch.cat(members).argsort()]
+
+
+def rated_attributes(weight: Tensor, attribute_of_text: Tensor) -> Tensor:
+    """(B, A) 1 where the readers rated an attribute: where its texts have any weight (B, M)."""
+    attributes = int(attribute_of_text.max()) + 1
+    return (weight.new_zeros(len(weight), attributes).index_add(1, attribute_of_text, weight) > 0).float()
+
+
+def trust_in_known(is_known: Tensor, sample_weight: Tensor) -> Tensor:
+    """Factors that make a mean over all samples one over those with a label.
+
+    Args:
+        is_known: (B,) or (B, A), 1 where the label is known.
+        sample_weight: (B,), 0 for samples that are not asked for labels and do not count.
+
+    Returns:
+        The same shape: 0 where the label is not known; 1 everywhere when all are known.
+    """
+    counts = (sample_weight > 0).float().reshape(-1, *[1] * (is_known.ndim - 1))
+    return is_known * (counts.sum() / (is_known * counts).sum(dim=0).clamp(min=1))

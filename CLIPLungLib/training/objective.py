@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -11,17 +11,18 @@ from torch.nn import functional
 
 from CLIPLungLib.model.image_encoder import FeatureMaps
 from CLIPLungLib.model.network import NetworkOutput
-from CLIPLungLib.model.prompts import ConditionalPrompts, PromptedTexts, TextBank, attribute_of_level
+from CLIPLungLib.model.prompts import PromptedTexts, TextBank, attribute_of_level
 from CLIPLungLib.model.text_encoder import TextEncoder
 from CLIPLungLib.training.losses import (
     attribute_rating_loss,
     class_attribute_loss,
     image_attribute_loss,
     image_class_loss,
+    rated_attributes,
+    trust_in_known,
 )
+from CLIPLungLib.training.text_side import BankParts, KnownTexts, TextSide
 
-INITIAL_TAU = 0.07
-SMALLEST_TAU = 0.01
 MEAN_MOMENTUM = 0.99
 DICE_SMOOTHING = 10.0
 
@@ -48,45 +49,110 @@ class Targets:
     Attributes:
         label: (B,) class index of the mean malignancy.
         rating: (B,) mean malignancy rating.
-        level_weight: (B, M) share of readers per attribute level, divided by the number of attributes: sum 1.
+        has_malignancy: (B,) 1 where label and rating are known; elsewhere they hold any numbers.
+        level_weight: (B, M) share of readers per attribute level, divided by the number of attributes: sum 1; 0 for the levels of
+            attributes that nobody rated.
         log_diameter: (B,) natural logarithm of mm.
+        has_diameter: (B,) 1 where it is known.
         sample_weight: (B,) trust in the sample, mean about 1; 0 for patches without a nodule, which have no opinion to learn.
         outline: (B, Z, H, W) share of each pixel inside the readers' outline.
         is_outlined: (B,) 1 where the outline can be learned from pixel by pixel.
+        is_placed: (B,) 1 where the outline shows at least which planes and cells hold the nodule: its own, a ball of its diameter, or
+            nothing where no nodule is.
     """
 
     label: Tensor
     rating: Tensor
+    has_malignancy: Tensor
     level_weight: Tensor
     log_diameter: Tensor
+    has_diameter: Tensor
     sample_weight: Tensor
     outline: Tensor
     is_outlined: Tensor
+    is_placed: Tensor
 
     def to(self, device: torch.device) -> Targets:
         """The same on another device."""
         return Targets(**{name: value.to(device) for name, value in vars(self).items()})
 
 
-class BankParts(nn.Module):
-    """What is learned on the text side: the prompts, tau, and the running mean image the texts of a checkpoint are conditioned on."""
+class Objective(nn.Module):
+    """The weighted sum of losses over one batch. Where texts come from is told by its kinds.
 
-    mean_image: Tensor
+    A label that is missing teaches nothing: the mean of a term is over the samples that have its label.
 
-    def __init__(self, groups: int, dim: int, token_width: int) -> None:
+    Args:
+        weights: of the terms.
+
+    Attributes:
+        bank: the text side as far as a checkpoint keeps it.
+    """
+
+    attribute_of_level: Tensor
+    bank: TextSide
+
+    def __init__(self, weights: LossWeights) -> None:
         super().__init__()
-        self.prompts = ConditionalPrompts(groups, dim, token_width)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / INITIAL_TAU)))
-        self.register_buffer("mean_image", torch.zeros(groups, dim))
+        self.weights = weights
+        self.register_buffer("attribute_of_level", attribute_of_level(), persistent=False)
 
-    @property
-    def scale(self) -> Tensor:
-        """1 / tau, never above 1 / SMALLEST_TAU."""
-        return self.log_scale.exp().clamp(max=1 / SMALLEST_TAU)
+    def forward(self, output: NetworkOutput, targets: Targets) -> dict[str, Tensor]:
+        """Named terms, each the weighted mean over the batch, and their weighted sum under "total"."""
+        trust = trust_in_known(targets.has_malignancy, targets.sample_weight)
+        of_diameter = trust_in_known(targets.has_diameter, targets.sample_weight)
+        terms = {
+            "class_": trust * functional.cross_entropy(output.class_logits, targets.label, reduction="none"),
+            "rating": trust * functional.smooth_l1_loss(output.rating, targets.rating, reduction="none"),
+            "diameter": of_diameter
+            * functional.smooth_l1_loss(output.log_diameter, targets.log_diameter, reduction="none"),
+        }
+        if self.weights.image_class or self.weights.image_attribute or self.weights.class_attribute:
+            terms |= self._contrastive_terms(output.image_features, targets, trust)
+        means = {name: (value * targets.sample_weight).mean() for name, value in terms.items()}
+        if output.maps.gate_logits is not None and output.maps.outline_logits is not None:
+            means |= _localisation_terms(output.maps, output.maps.gate_logits, output.maps.outline_logits, targets)
+        total = torch.stack([getattr(self.weights, name) * value for name, value in means.items()]).sum()
+        return means | {"total": total}
+
+    def _contrastive_terms(self, image: Tensor, targets: Targets, trust: Tensor) -> dict[str, Tensor]:
+        bank, scale = self.texts_for(image, targets.sample_weight), self.bank.scale
+        groups, attributes, weight = image.shape[1], self.attribute_of_level, targets.level_weight
+        is_rated = rated_attributes(weight, attributes)
+        of_rated, of_both = (
+            trust_in_known(known, targets.sample_weight)
+            for known in (is_rated, is_rated * targets.has_malignancy.unsqueeze(1))
+        )
+        terms = {
+            # Sums over the T groups as in the paper; divided by T so that weights do not depend on it.
+            "image_class": trust * image_class_loss(image, bank.classes, targets.label, scale) / groups,
+            "image_attribute": image_attribute_loss(
+                image, bank.levels, weight * of_rated[:, attributes], attributes, scale
+            )
+            / groups,
+            "class_attribute": class_attribute_loss(
+                bank.classes, bank.levels, targets.label, weight * of_both[:, attributes], attributes, scale
+            ),
+        }
+        if self.weights.attribute_rating:
+            terms["attribute_rating"] = attribute_rating_loss(image, bank.levels, weight, attributes, scale, of_rated)
+        return terms
+
+    @abstractmethod
+    def texts_for(self, image: Tensor, weight: Tensor, /) -> TextBank:
+        """Texts (B, ...) as each image of the batch (B, T, D) sees them; `weight` (B,) is 0 for images without a nodule."""
+
+    @abstractmethod
+    def start_epoch(self) -> None:
+        """Forget what earlier steps left behind, so that an epoch is the same whether the run was resumed before it or not."""
+
+    @abstractmethod
+    def text_bank(self, parts: TextSide) -> TextBank:
+        """The texts of these parts: classes (K, D), levels (M, D). This is what a checkpoint keeps."""
 
 
-class CLIPLungObjective(nn.Module):
-    """The text side of training and the weighted sum of losses.
+class CLIPLungObjective(Objective):
+    """Texts that are learned.
 
     Texts conditioned on every image of a batch are what the paper asks for and cost most of its training time. `conditioned` images per
     batch get texts of their own; all others use those of the running mean image, which are also the ones the checkpoint keeps.
@@ -102,57 +168,20 @@ class CLIPLungObjective(nn.Module):
         text_interval: steps from one encoding of the texts to the next; between them images learn from the last texts.
     """
 
-    attribute_of_level: Tensor
+    bank: BankParts
 
     def __init__(
         self, text_encoder: TextEncoder, groups: int, weights: LossWeights, conditioned: int, text_interval: int
     ) -> None:
-        super().__init__()
-        self.weights = weights
+        super().__init__(weights)
         self.conditioned = conditioned
         self.text_interval = text_interval
         self.step = 0
         self._last_bank: TextBank | None = None
         self.texts = PromptedTexts(text_encoder)
         self.bank = BankParts(groups, text_encoder.dim, text_encoder.width)
-        self.register_buffer("attribute_of_level", attribute_of_level(), persistent=False)
 
-    def forward(self, output: NetworkOutput, targets: Targets) -> dict[str, Tensor]:
-        """Named terms, each the weighted mean over the batch, and their weighted sum under "total"."""
-        terms = {
-            "class_": functional.cross_entropy(output.class_logits, targets.label, reduction="none"),
-            "rating": functional.smooth_l1_loss(output.rating, targets.rating, reduction="none"),
-            "diameter": functional.smooth_l1_loss(output.log_diameter, targets.log_diameter, reduction="none"),
-        }
-        if self.weights.image_class or self.weights.image_attribute or self.weights.class_attribute:
-            terms |= self._contrastive_terms(output.image_features, targets)
-        means = {name: (value * targets.sample_weight).mean() for name, value in terms.items()}
-        if output.maps.gate_logits is not None and output.maps.outline_logits is not None:
-            means |= _localisation_terms(output.maps, output.maps.gate_logits, output.maps.outline_logits, targets)
-        total = torch.stack([getattr(self.weights, name) * value for name, value in means.items()]).sum()
-        return means | {"total": total}
-
-    def _contrastive_terms(self, image: Tensor, targets: Targets) -> dict[str, Tensor]:
-        bank = self._texts_for(image, targets.sample_weight)
-        groups, attributes = image.shape[1], self.attribute_of_level
-        terms = {
-            # Sums over the T groups as in the paper; divided by T so that weights do not depend on it.
-            "image_class": image_class_loss(image, bank.classes, targets.label, self.bank.scale) / groups,
-            "image_attribute": image_attribute_loss(
-                image, bank.levels, targets.level_weight, attributes, self.bank.scale
-            )
-            / groups,
-            "class_attribute": class_attribute_loss(
-                bank.classes, bank.levels, targets.label, targets.level_weight, attributes, self.bank.scale
-            ),
-        }
-        if self.weights.attribute_rating:
-            terms["attribute_rating"] = attribute_rating_loss(
-                image, bank.levels, targets.level_weight, attributes, self.bank.scale
-            )
-        return terms
-
-    def _texts_for(self, image: Tensor, weight: Tensor) -> TextBank:
+    def texts_for(self, image: Tensor, weight: Tensor) -> TextBank:
         """Texts (B, ...) as each image of the batch (B, T, D) sees them."""
         batch = len(image)
         self._update_mean(image, weight)
@@ -181,10 +210,44 @@ class CLIPLungObjective(nn.Module):
         self.bank.mean_image.lerp_(batch_mean, 1 - MEAN_MOMENTUM)
 
     @torch.no_grad()
-    def text_bank(self, parts: BankParts) -> TextBank:
+    def text_bank(self, parts: TextSide) -> TextBank:
         """The texts as the mean image of these parts sees them: classes (K, D), levels (M, D). This is what a checkpoint keeps."""
+        if not isinstance(parts, BankParts):
+            raise TypeError("these texts were not learned here")
         bank = self.texts(parts.prompts(parts.mean_image.unsqueeze(0)))
         return TextBank(bank.classes[0], bank.levels[0])
+
+
+class KnownTextObjective(Objective):
+    """Texts of a checkpoint, which stay as they are, for fine-tuning: images move towards what those texts mean already.
+
+    A checkpoint keeps the features of its texts, not the prompts that made them. Prompts that started anew would leave the texts of
+    every sign that nobody rated without a meaning.
+
+    Args:
+        bank: classes (K, D), levels (M, D).
+        scale: 1 / tau they are compared with.
+        weights: of the terms.
+    """
+
+    bank: KnownTexts
+
+    def __init__(self, bank: TextBank, scale: float, weights: LossWeights) -> None:
+        super().__init__(weights)
+        self.bank = KnownTexts(bank, scale)
+
+    def texts_for(self, image: Tensor, _weight: Tensor) -> TextBank:
+        """As in `Objective`; the same for every image."""
+        return TextBank(*(texts.expand(len(image), -1, -1) for texts in (self.bank.classes, self.bank.levels)))
+
+    def start_epoch(self) -> None:
+        """Nothing is left behind."""
+
+    def text_bank(self, parts: TextSide) -> TextBank:
+        """As in `Objective`."""
+        if not isinstance(parts, KnownTexts):
+            raise TypeError("these texts are no checkpoint's")
+        return TextBank(parts.classes, parts.levels)
 
 
 def _localisation_terms(
@@ -201,7 +264,8 @@ def _localisation_terms(
         for value in (share * wanted, share + wanted)
     )
     dice = 1 - (2 * overlap + DICE_SMOOTHING) / (total + DICE_SMOOTHING)
-    return {"gate": gate.mean(), "outline": ((10 * pixels + dice) * targets.is_outlined).mean()}
+    placed = targets.is_placed * (len(gate) / targets.is_placed.sum().clamp(min=1))
+    return {"gate": (gate * placed).mean(), "outline": ((10 * pixels + dice) * targets.is_outlined).mean()}
 
 
 def _cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:

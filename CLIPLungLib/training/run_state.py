@@ -35,6 +35,26 @@ def save_state(
         temporary.write_bytes(save(stored, {"facts": json.dumps(facts)}))
 
 
+def read_facts(file: Path) -> dict[str, Any]:
+    """The plain facts of a saved state; its tensors stay on the disk.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    try:
+        with safe_open(file, framework="pt") as stored:
+            return _facts(stored.metadata())
+    except (SafetensorError, OSError, RuntimeError, TypeError, ValueError, LookupError) as error:
+        raise CheckpointError(f"{file} is no state of a run ({error}). Remove it to start anew.") from error
+
+
+def _facts(metadata: dict[str, str] | None) -> dict[str, Any]:
+    facts = json.loads((metadata or {})["facts"])
+    if not isinstance(facts, dict):
+        raise ValueError("its facts are no table")
+    return facts
+
+
 def load_state(file: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Put a saved state back in place and return its facts.
 
@@ -43,10 +63,8 @@ def load_state(file: Path, modules: dict[str, nn.Module], optimizer: torch.optim
     """
     try:
         with safe_open(file, framework="pt") as stored:
-            facts: dict[str, Any] = json.loads((stored.metadata() or {})["facts"])
+            facts = _facts(stored.metadata())
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a mapping
-        if not isinstance(facts, dict):
-            raise ValueError("its facts are no table")
         moments = _moments(tensors, optimizer)
     except (SafetensorError, OSError, RuntimeError, TypeError, ValueError, LookupError) as error:
         raise CheckpointError(f"{file} is no state of a run ({error}). Remove it to start anew.") from error

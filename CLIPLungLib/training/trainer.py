@@ -26,40 +26,29 @@ from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.dataset.training_patches import TrainingPatches
 from CLIPLungLib.device import autocast, choose_device
 from CLIPLungLib.errors import CheckpointError, InputError
+from CLIPLungLib.inference.checkpoint import Checkpoint
 from CLIPLungLib.model.network import CLIPLungNetwork
 from CLIPLungLib.model.prompts import TextBank
-from CLIPLungLib.model.text_encoder import TextEncoder, build_text_encoder
+from CLIPLungLib.model.text_encoder import TextEncoder
 from CLIPLungLib.training.batches import Batch, TrainingSet
 from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.log import log_epoch
-from CLIPLungLib.training.objective import CLIPLungObjective, Targets
+from CLIPLungLib.training.objective import Objective, Targets
 from CLIPLungLib.training.processes import mean_over_processes, process_count, process_rank, take_from_first
+from CLIPLungLib.training.run_origin import CONFIG_NAME, STATE_NAME, RunOrigin, data_sha256
 from CLIPLungLib.training.run_state import load_state, save_state
+from CLIPLungLib.training.starting_point import objective_of, require_same_network, text_encoder_of
 from CLIPLungLib.training.validation import validation_score
 
 logger = logging.getLogger(__name__)
 # The epoch is chosen among this last share of them: earlier the averaged weights still lag behind.
 CHOICE_SHARE = 0.3
-STATE_NAME, CONFIG_NAME = "state.safetensors", "config.json"
-
-
-def require_same_settings(folder: Path, config: TrainConfig) -> None:
-    """A run continues under its own settings only: the learning rate of a step, for one, follows from all epochs.
-
-    Raises:
-        InputError: the folder holds a run with other settings.
-    """
-    file = folder / CONFIG_NAME
-    if file.is_file() and TrainConfig.read(file) != config:
-        raise InputError(
-            f"{folder} holds a run with other settings (see its {CONFIG_NAME}). Choose another output folder, or remove that one."
-        )
 
 
 class TermsOfBatch(nn.Module):
     """Network and objective as one module, whose gradients DistributedDataParallel averages."""
 
-    def __init__(self, network: CLIPLungNetwork, objective: CLIPLungObjective) -> None:
+    def __init__(self, network: CLIPLungNetwork, objective: Objective) -> None:
         super().__init__()
         self.network, self.objective = network, objective
 
@@ -78,10 +67,11 @@ class Trainer:
         folder: where log and state go.
         device: "auto", "cpu", "cuda" or "cuda:N"; with several processes the one that `joined_processes` gave.
         text_encoder: built from the configuration unless given.
+        init: checkpoint whose network is trained on, with its texts as they are; optimizer and averages start anew.
 
     Raises:
-        InputError: patches that do not fit table or settings, a text encoder of another size than the network's, a folder that
-            holds a run with other settings.
+        InputError: patches that do not fit table or settings, a text encoder or a checkpoint of another size than the network's, a
+            folder that holds a run with other settings, on other data or from other weights.
         CheckpointError: the state in the folder is damaged or of another network.
     """
 
@@ -93,23 +83,24 @@ class Trainer:
         folder: Path,
         device: str | torch.device = "auto",
         text_encoder: TextEncoder | None = None,
+        init: Checkpoint | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.folder = config, Path(folder)
         self.device = choose_device(str(device))
-        self.training_patches = training_patches
+        self.training_patches, self.init = training_patches, init
+        self.origin = RunOrigin(config, data_sha256(training_patches, nodules), init.sha256 if init else "")
         self.data = TrainingSet(training_patches, nodules, config)
-        encoder = text_encoder or build_text_encoder(config.text_encoder)
-        if encoder.dim != config.network.text_dim:
-            raise InputError(
-                f"The text encoder {encoder.name} makes features of {encoder.dim} numbers, the network's text_dim is "
-                f"{config.network.text_dim}. Set network.text_dim to {encoder.dim}."
-            )
+        encoder = text_encoder_of(config, init, text_encoder)
         self.network = CLIPLungNetwork(config.network)
+        if init is not None:
+            require_same_network(config, init)
+            self.network.load_state_dict(init.network.state_dict())
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload] # torch lacks this one
-        self.objective = CLIPLungObjective(
-            encoder, config.network.groups, config.losses, config.conditioned_texts, config.text_interval
-        ).to(self.device)
+        self.objective = objective_of(config, init, encoder).to(self.device)
+        self.text_encoder_name = (
+            encoder.name if encoder else str(init and init.provenance.get("text_encoder", "unknown"))
+        )
         averaging = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call] # torch's own
         self.average = AveragedModel(self.network, multi_avg_fn=averaging, use_buffers=True)
         self.optimizer = torch.optim.AdamW(self._parameter_groups(), lr=config.learning_rate)
@@ -153,6 +144,13 @@ class Trainer:
         """
         self._require_finished()
         return float(self.best_text.scale.detach())
+
+    @property
+    def draws_outline(self) -> bool:
+        """Whether the network has learned to outline: here, or before it was trained on here."""
+        return self.config.losses.outline > 0 and (
+            self.data.learns_outline or (self.init is not None and self.init.draws_outline)
+        )
 
     def learned_patches(self) -> np.ndarray:
         """(N,) indices of the training patches that show a nodule the network learns from, nodule after nodule."""
@@ -276,7 +274,7 @@ class Trainer:
         state = self.folder / STATE_NAME
         if not state.is_file():
             return
-        require_same_settings(self.folder, self.config)
+        self.origin.require_same(self.folder)
         facts = load_state(state, self._modules(), self.optimizer)
         try:
             self.epochs_done, self.best_score = int(facts["epochs_done"]), float(facts["best_score"])
@@ -294,7 +292,7 @@ class Trainer:
     def _write(self, epoch: int, values: dict[str, float]) -> None:
         """The log first: a run stopped before the state is written repeats the epoch and replaces its row."""
         log_epoch(self.folder, epoch, values)
-        facts = {"epochs_done": self.epochs_done, "best_score": self.best_score}
+        facts = {"epochs_done": self.epochs_done, "best_score": self.best_score, **self.origin.facts()}
         save_state(self.folder / STATE_NAME, self._modules(), self.optimizer, facts)
         figures = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         logger.info("epoch %d of %d: %s", self.epochs_done, self.config.epochs, figures)

@@ -8,19 +8,21 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 
+from CLIPLungLib.dataset.nodule_table import fewest_readers
 from CLIPLungLib.dataset.training_patches import one_patch_per_nodule
 from CLIPLungLib.training.batches import TrainingSet, evaluation_batches
 
-# The mean of one reader's opinion is that opinion.
+# The mean of one reader's opinion is that opinion; it counts only where a table has hardly any other.
 FEWEST_READERS = 2
 
 
 def validation_score(network: nn.Module, data: TrainingSet, device: torch.device) -> float:
-    """Spearman of the malignancy score with the mean rating over the validation patients, one patch per nodule.
+    """Spearman of the malignancy score with mean rating or outcome over the validation patients, one patch per nodule.
 
     NaN with fewer than three nodules, or when scores or ratings are all the same. Leaves the network in evaluation mode.
     """
-    chosen = one_patch_per_nodule(data.patches, data.nodules, data.validation_nodules, FEWEST_READERS)
+    readers = min(FEWEST_READERS, fewest_readers(data.nodules))
+    chosen = one_patch_per_nodule(data.patches, data.nodules, data.validation_nodules, readers)
     network.eval()
     scores: list[float] = []
     ratings: list[float] = []

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from CLIPLungLib.calibration.measurement import MeasurementCalibration, fit_measurement_calibration
+from CLIPLungLib.calibration.ordinal import fit_calibration
 from CLIPLungLib.errors import InputError
 
 
@@ -63,3 +64,10 @@ def test_sizes_that_cannot_calibrate_are_refused():
         fit_measurement_calibration(sizes, sizes[::-1])
     with pytest.raises(InputError, match="5 cases are too few"):
         fit_measurement_calibration(sizes[:5], sizes[:5])
+
+
+def test_a_score_that_errs_nowhere_has_a_steep_curve_of_finite_numbers():
+    score, rating = np.array([-2.0, -1.5, -1.0, 1.0, 1.5, 2.0]), np.array([1.0, 1.0, 1.0, 5.0, 5.0, 5.0])
+    fitted = fit_calibration(score, rating)
+    assert np.isfinite([fitted.slope, *fitted.offsets]).all()
+    assert fitted.malignancy_probability(score) == pytest.approx((rating > 3).astype(float), abs=1e-3)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from CLIPLungLib.dataset.nodule_table import COLUMNS, read_nodules
+from CLIPLungLib.dataset.data_folder import write_nodules
+from CLIPLungLib.dataset.nodule_table import (
+    COLUMNS,
+    OPTIONAL_COLUMNS,
+    OUTCOME,
+    READERS,
+    fewest_readers,
+    is_trusted,
+    read_nodules,
+)
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.vocabulary import malignancy_class
 
@@ -47,12 +57,19 @@ def write_table(folder: Path, rows: list[dict[str, str]], encoding: str = "utf-8
 
 def test_missing_table_is_named(tmp_path):
     for folder in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(InputError, match=r"No nodules\.csv in .* Give the folder"):
+        with pytest.raises(InputError, match=r"No nodules\.csv in .* Give a data folder"):
             read_nodules(folder)
 
 
+def test_table_of_cases_given_as_data_folder_is_told_what_to_do(tmp_path):
+    (tmp_path / "cases.csv").write_text("id,image,r,a,s\n1,ct.nrrd,1,2,3\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"make one with 'cliplung prepare .*cases\.csv --output DATA'"):
+        read_nodules(tmp_path / "cases.csv")
+
+
 @pytest.mark.parametrize(
-    "missing", [["fold"], ["spiculation", "margin"], ["slice_index"], [name for name in COLUMNS if name != "crop_mask"]]
+    "missing",
+    [["fold"], ["spiculation", "margin"], ["slice_index"], [name for name in COLUMNS if name not in OPTIONAL_COLUMNS]],
 )
 def test_missing_columns_are_named_with_the_file_and_the_remedy(folder, tmp_path, missing):
     rows = [{k: v for k, v in row.items() if k not in missing} | {"note": ""} for row in rows_of(folder)]
@@ -61,14 +78,12 @@ def test_missing_columns_are_named_with_the_file_and_the_remedy(folder, tmp_path
         read_nodules(tmp_path)
     assert str(tmp_path / "nodules.csv") in str(error.value)
     assert all(name in str(error.value).split("lacks")[1].split(". ")[0] for name in missing)
-    assert "cliplung batch" in str(error.value)
+    assert "cliplung prepare" in str(error.value)
 
 
 def test_a_hospitals_table_is_refused(tmp_path):
     (tmp_path / "nodules.csv").write_text("id,image,r,a,s\n1,ct.nrrd,1,2,3\n", encoding="utf-8")
-    with pytest.raises(
-        InputError, match="not the LIDC-IDRI nodule table: it lacks the columns nodule_id, patient_id, fold"
-    ):
+    with pytest.raises(InputError, match="no table of a data folder: it lacks the columns nodule_id, patient_id, fold"):
         read_nodules(tmp_path)
 
 
@@ -107,15 +122,15 @@ def test_table_without_rows_is_refused(tmp_path):
         ("fold", "-1"),
         ("fold", "1.5"),
         ("n_readers", "0"),
+        ("n_readers", "-1"),
+        ("n_readers", ""),
         ("diameter_mm", "nan"),
         ("diameter_mm", "0"),
         ("diameter_mm", "8,5"),
         ("volume_mm3", "-3"),
         ("volume_mm3", "inf"),
-        ("malignancy_mean", ""),
         ("malignancy_mean", "0"),
         ("malignancy_mean", "5.5"),
-        ("margin", ""),
         ("margin", "3 x"),
         ("margin", "-3"),
         ("margin", "3000000000"),
@@ -133,6 +148,50 @@ def test_bad_cell_is_named_with_its_line(folder, tmp_path, column, value):
     write_table(tmp_path, rows)
     with pytest.raises(InputError, match=rf"nodules\.csv, line 4: {column} "):
         read_nodules(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"truth": "biopsy"}, {"truth": "outcome", "malignancy_mean": "3"}])
+def test_truth_that_is_none_is_refused(folder, tmp_path, change):
+    rows = [row | {"truth": ""} for row in rows_of(folder)]
+    rows[2] |= change
+    write_table(tmp_path, rows)
+    with pytest.raises(InputError, match=r"nodules\.csv, line 4: (truth|malignancy_mean) must be"):
+        read_nodules(tmp_path)
+
+
+def test_empty_cells_are_values_that_nobody_knows(folder, tmp_path):
+    rows = [row | {"truth": ""} for row in rows_of(folder)]
+    rows[2] |= dict.fromkeys(("diameter_mm", "volume_mm3", "malignancy_mean", "margin"), "") | {"n_readers": "1"}
+    rows[3] |= {"truth": "outcome", "malignancy_mean": "5", "n_readers": "0"}
+    write_table(tmp_path, rows)
+    known, unknown, outcome = read_nodules(tmp_path)[1:4]
+    assert known.truth == READERS
+    assert np.isnan([unknown.diameter_mm, unknown.volume_mm3, unknown.malignancy, unknown.mean_rating("margin")]).all()
+    assert unknown.ratings["margin"] == ()
+    assert not unknown.has_malignancy
+    assert (outcome.truth, outcome.label, outcome.n_readers) == (OUTCOME, 2, 0)
+
+
+def test_what_is_written_is_read_again(folder, tmp_path):
+    read = read_nodules(folder)
+    read[1] = replace(
+        read[1], malignancy=float("nan"), diameter_mm=float("nan"), ratings=dict.fromkeys(read[1].ratings, ())
+    )
+    read[2] = replace(read[2], malignancy=1.0, truth=OUTCOME, n_readers=0)
+    write_nodules(tmp_path, read)
+    for before, after in zip(read, read_nodules(tmp_path), strict=True):
+        assert repr(before) == repr(after)
+
+
+def test_few_readers_count_only_where_no_nodule_has_three(folder):
+    three = read_nodules(folder)
+    one = [replace(nodule, n_readers=1) for nodule in three]
+    outcome = replace(one[0], truth=OUTCOME, n_readers=0, malignancy=5.0)
+    unknown = replace(one[0], malignancy=float("nan"))
+    assert (fewest_readers(three), fewest_readers(one), fewest_readers([one[0], three[0]])) == (3, 1, 3)
+    assert fewest_readers([outcome]) == 1
+    assert [is_trusted(nodule, 3) for nodule in (three[0], one[0], outcome, unknown)] == [True, False, True, False]
+    assert [is_trusted(nodule, 1) for nodule in (three[0], one[0], outcome, unknown)] == [True, True, True, False]
 
 
 def test_volume_without_a_click_is_refused(folder, tmp_path):

@@ -14,7 +14,14 @@ from helpers.dataset_folder import NODULES, write_volume
 from helpers.tiny_training import NODULES as TINY_NODULES
 from helpers.tiny_training import nodule, tiny_patches
 
-from CLIPLungLib.dataset.nodule_images import BACKGROUND_POINTS, PATCH_KINDS, background_points
+from CLIPLungLib.dataset.data_folder import write_nodules
+from CLIPLungLib.dataset.nodule_images import (
+    BACKGROUND_POINTS,
+    PATCH_KINDS,
+    background_points,
+    background_points_per_image,
+    nodule_outlines,
+)
 from CLIPLungLib.dataset.nodule_table import read_nodules
 from CLIPLungLib.dataset.training_patches import MARGIN_PIXELS, TrainingPatches, one_patch_per_nodule, prepare_patches
 from CLIPLungLib.errors import InputError
@@ -226,3 +233,32 @@ def test_one_patch_per_nodule_prefers_the_volume():
 
 def test_patches_that_fit_their_table_and_size_pass():
     tiny_patches().require_fit(TINY_NODULES, SPEC)
+
+
+def test_outline_of_a_crop_lies_on_its_patch(tmp_path):
+    """The crop's outline is on its own grid, and is not that of a volume."""
+    hu = np.full((31, 41, 41), -850, np.int16)
+    hu[14:17, 18:23, 17:24] = 40
+    origin = (-20.0, -20.0, -30.0)
+    write_volume(hu, tmp_path / "crops" / "n.nrrd", origin, (1.0, 1.0, 2.0))
+    write_volume((hu > 0).astype(np.uint8), tmp_path / "crop_masks" / "n.nrrd", origin, (1.0, 1.0, 2.0))
+    images = {"crop": "crops/n.nrrd", "crop_mask": "crop_masks/n.nrrd"}
+    write_nodules(tmp_path, [replace(nodule(0), nodule_id="n1", slice_index=None, images=images)])
+    outlines = nodule_outlines(tmp_path, read_nodules(tmp_path)[0])
+    assert sorted(outlines) == ["crop", "cube"]
+    patches = prepare_patches(tmp_path, SPEC)
+    planes = patches.planes(0)
+    assert patches.is_outlined[0]
+    np.testing.assert_array_equal(patches.outline[planes] == 255, patches.hu[planes] == 40)
+    assert (patches.outline[planes] > 0).any(axis=(1, 2)).tolist() == [False, True, True, True, False]
+
+
+def test_patches_are_the_same_from_several_processes(folder):
+    one, two = prepare_patches(folder, SPEC), prepare_patches(folder, SPEC, jobs=2)
+    for name, values in vars(one).items():
+        np.testing.assert_array_equal(values, getattr(two, name))
+
+
+@pytest.mark.parametrize(("crops", "points"), [(1, 6), (333, 6), (334, 5), (2600, 1)])
+def test_many_crops_give_fewer_background_points_each(crops, points):
+    assert background_points_per_image([replace(nodule(0), images={"crop": "c"})] * crops) == points

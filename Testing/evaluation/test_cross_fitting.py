@@ -9,15 +9,16 @@ from CLIPLungLib.calibration.calibrations import Calibrations
 from CLIPLungLib.calibration.ordinal import Calibration
 from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.evaluation.comparison import READERS_DIAMETER, SHIPPED, compare, one_reader_figures
+from CLIPLungLib.evaluation.comparison import BESIDE_ONE_READER, READERS_DIAMETER, compare
 from CLIPLungLib.evaluation.cross_fitting import cross_fitted, network_predictions, size_predictions
 from CLIPLungLib.evaluation.figures import AUC_ABOVE_3, BRIER, ECE, LABELS, SIGN_LABELS
+from CLIPLungLib.evaluation.one_reader import beside_one_reader
 from CLIPLungLib.evaluation.reader_reference import (
     CALCIFICATION_ABSENT,
     ReaderReference,
     reader_codes,
-    reader_pairs,
 )
+from CLIPLungLib.evaluation.run_choice import SHIPPED
 from CLIPLungLib.evaluation.tables import FIGURES_BEGIN, FIGURES_END, all_tables, readme_table, write_readme_table
 from CLIPLungLib.training.fold_answers import FoldAnswers
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, LEVEL_COUNT
@@ -52,8 +53,6 @@ def nodules() -> list[Nodule]:
 
 def test_calcification_is_asked_as_absent_or_not_since_its_codes_are_kinds():
     assert reader_codes(nodule(0, 3, 5), CALCIFICATION_ABSENT).tolist() == [1, 1, 0]
-    one, others, place = reader_pairs([nodule(0, 3, 5)], "margin")
-    assert (one.tolist(), others.tolist(), place.tolist()) == ([3, 4, 5], [4.5, 4, 3.5], [0, 0, 0])
 
 
 def test_nothing_is_fitted_on_the_fold_it_answers_for():
@@ -99,15 +98,18 @@ def test_every_fold_is_calibrated_by_its_own_checkpoint():
     np.testing.assert_allclose(found.classes.sum(axis=1), 1)
 
 
-def compared(nodules, repeats=50):
+def predictions_of(nodules):
     reference, everyone = ReaderReference.of_nodules(nodules), np.ones(len(nodules), dtype=bool)
     shipped = size_predictions(np.exp(reference.rating), reference, everyone)
     signs = {name: np.random.default_rng(0).random(len(nodules)) for name in reference.signs}
-    predictions = {
+    return {
         READERS_DIAMETER: size_predictions(reference.diameter_mm, reference, everyone),
         SHIPPED: type(shipped)(shipped.score, shipped.probability, shipped.classes, signs),
     }
-    return compare(predictions, reference, READERS_DIAMETER, repeats)
+
+
+def compared(nodules, repeats=50):
+    return compare(predictions_of(nodules), ReaderReference.of_nodules(nodules), READERS_DIAMETER, repeats)
 
 
 def test_differences_are_paired_and_a_perfect_answer_wins(nodules):
@@ -132,13 +134,6 @@ def test_every_figure_has_a_label_and_exactly_3_is_left_out_of_one_auc_alone(nod
     assert ECE not in gains[SHIPPED]
 
 
-def test_one_reader_is_judged_by_the_others(nodules):
-    figures = one_reader_figures(nodules, repeats=20)
-    # Codes 1, 2, 3 for every nodule: who is high has low others.
-    assert figures["spearman_margin"]["value"] == pytest.approx(-1.0)
-    assert figures["spearman_margin"]["n"] == len(nodules)
-
-
 def made_up_results(nodules) -> dict:
     found, gains = compared(nodules, repeats=10)
     setting = {
@@ -146,13 +141,16 @@ def made_up_results(nodules) -> dict:
         "patients": 60,
         "figures": found | {"own_diameter": found[READERS_DIAMETER]},
         f"gain_over_{READERS_DIAMETER}": gains,
-        "one_reader": one_reader_figures(nodules, repeats=5),
+        "outcomes": 0,
+        BESIDE_ONE_READER: beside_one_reader(nodules, predictions_of(nodules)[SHIPPED], repeats=5),
     }
     return {
         "folds": [0, 1, 2],
         "fewest_readers": 3,
         "bootstraps": 10,
         "runs": {SHIPPED: {"epochs": 24}},
+        "main_run": SHIPPED,
+        "main_setting": "volumes",
         "settings": {"volumes": setting, "true_context": setting},
         "measurement": {},
         "class_sets": {},
@@ -164,9 +162,12 @@ def test_tables_have_a_row_for_everything_in_the_results(nodules):
     results = made_up_results(nodules)
     tables = all_tables(results)
     assert "shipped (24 epochs) | 1.000" in tables["Runs, volumes (120 nodules of 60 patients)"]
-    warnings = tables["Sizes, class sets and warnings of the shipped model"]
+    warnings = tables["Sizes, class sets and warnings of the model"]
     assert "0.040 (0.020 to 0.060) | 120, 2 clicks refused" in warnings
-    signs = tables["Signs, one reader and the shipped model, volumes"]
+    signs, beside = (
+        tables[f"{name}, volumes"] for name in ("Signs, with the mean of all readers", "The model beside one reader")
+    )
+    assert "| Spearman, margin | -1.000" in beside
     assert all(label in signs for name, label in SIGN_LABELS.items() if name != "calcification")
 
 

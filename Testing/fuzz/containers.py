@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fuzz.mutations import ODD_WHOLE, json_bytes, mutate_bytes, mutate_json, mutate_text
+from fuzz.mutations import ODD_WHOLE, json_bytes, mutate_bytes, mutate_json, mutate_json_text, mutate_text
 
 EXPLICIT, DEFLATED = b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.1.99"
 LONG_VRS = (b"OB", b"OD", b"OF", b"OL", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT")
@@ -30,6 +30,9 @@ ODD_VALUES = (
     *(b"", b"0", b"-1", b"1", b"1\\2", b"1\\2\\3", b"0\\0\\0", b"nan", b"inf\\inf\\inf", b"1e400", b"1e30\\1e30\\1e30", b"9" * 40, b"abc", b"\\\\\\"),
     *(b"CT", b"MR", b"LOCALIZER", b"MONOCHROME1", b"RGB", b"HU", b"US", b"1\\0\\0\\0\\1\\0", b"\xff\xfe", b"\0\0", b"x" * 300),
 )  # fmt: skip
+PIXEL_DATA, ITEM, SEQUENCE_END = b"\xe0\x7f\x10\0", b"\xfe\xff\0\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"
+# Where the head of a packed frame ends: start of scan, or the style of coding.
+JPEG_SCAN, J2K_STYLE = b"\xff\xda", b"\xff\x52"
 Array = np.ndarray
 
 
@@ -59,6 +62,19 @@ def mutate_npz(random: Random, data: bytes) -> bytes:
         members[random.choice(("x.npy", "../x.npy", name.removesuffix(".npy")))] = members.pop(name)
     else:
         members[name] = _npy(_other_array(random, np.load(io.BytesIO(members[name]))))
+    return _zip(members, packing)
+
+
+def mutate_npz_facts(random: Random, data: bytes, name: str) -> bytes:
+    """An .npz file with other facts in the array that holds the bytes of a JSON text."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    text = mutate_json_text(random, json.loads(np.load(io.BytesIO(members[f"{name}.npy"])).tobytes()))
+    members[f"{name}.npy"] = _npy(np.frombuffer(text, np.uint8))
+    return _zip(members, zipfile.ZIP_DEFLATED)
+
+
+def _zip(members: dict[str, bytes], packing: int) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", packing) as archive:
         for member, content in members.items():
@@ -153,6 +169,27 @@ def mutate_dicom(random: Random, data: bytes, others: list[bytes]) -> bytes:
     return data[:140] + struct.pack("<I", len(meta)) + meta + body
 
 
+def mutate_packed_frame(random: Random, data: bytes) -> bytes:
+    """Other bytes behind the head of a packed frame: the decoder's own business, which no check of a head foresees."""
+    meta_end = 144 + int.from_bytes(data[140:144], "little")
+    elements = [
+        (tag, vr, _with_other_body(random, value) if tag == PIXEL_DATA else value)
+        for tag, vr, value in _elements(data[meta_end:])
+    ]
+    return data[:meta_end] + b"".join(_element(*element) for element in elements)
+
+
+def _with_other_body(random: Random, items: bytes) -> bytes:
+    """The one frame of encapsulated pixels, after an empty table of offsets, with the same head and another rest."""
+    start = items.index(ITEM, len(ITEM)) + 8
+    frame = items[start : start + int.from_bytes(items[start - 4 : start], "little")]
+    end_of_head = max(frame.find(mark) for mark in (JPEG_SCAN, J2K_STYLE))
+    body = mutate_bytes(random, frame[end_of_head:])
+    frame = frame[:end_of_head] + body
+    frame += b"\0" * (len(frame) % 2)
+    return ITEM + bytes(4) + ITEM + struct.pack("<I", len(frame)) + frame + SEQUENCE_END
+
+
 def _mutate_elements(random: Random, body: bytes) -> bytes:
     elements = _elements(body)
     for _ in range(random.choice((1, 1, 2, 3))):
@@ -202,5 +239,5 @@ def _element(tag: bytes, vr: bytes, value: bytes) -> bytes:
     value += b" " * (len(value) % 2)
     if vr not in LONG_VRS:
         return tag + vr + struct.pack("<H", len(value) & 0xFFFF) + value
-    is_packed = tag == b"\xe0\x7f\x10\0" and value.startswith(b"\xfe\xff\0\xe0")
+    is_packed = tag == PIXEL_DATA and value.startswith(ITEM)
     return tag + vr + b"\0\0" + struct.pack("<I", 0xFFFFFFFF if is_packed else len(value)) + value

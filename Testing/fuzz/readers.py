@@ -13,7 +13,14 @@ import numpy as np
 from helpers.repository import ROOT
 
 from fuzz import valid_files
-from fuzz.containers import mutate_dicom, mutate_gzip, mutate_npz, mutate_safetensors
+from fuzz.containers import (
+    mutate_dicom,
+    mutate_gzip,
+    mutate_npz,
+    mutate_npz_facts,
+    mutate_packed_frame,
+    mutate_safetensors,
+)
 from fuzz.mutations import mutate_bytes, mutate_json_text, mutate_text
 from fuzz.valid_files import Case
 
@@ -129,6 +136,16 @@ def _read_answers(folder: Path) -> None:
     answers.level("margin")
 
 
+def _read_kept_answers(folder: Path) -> None:
+    from helpers.finished_run import NODULES
+
+    from CLIPLungLib.evaluation.kept_answers import read_kept_answers
+
+    run = read_kept_answers(folder / "answers.npz", NODULES)
+    run.answers.is_kind("volume")
+    [NODULES[index] for index in run.answers.nodule]
+
+
 def _read_figures(folder: Path) -> None:
     from CLIPLungLib.evaluation.tables import readme_table, results_text
     from CLIPLungLib.model_card.from_files import figures_of, read_figures
@@ -174,6 +191,11 @@ def _npz(random: Random, data: bytes, others: Sequence[bytes]) -> bytes:
     return mutate_npz(random, data)
 
 
+def _kept(random: Random, data: bytes, others: Sequence[bytes]) -> bytes:
+    """Other arrays, or other facts among them."""
+    return mutate_npz_facts(random, data, "facts") if random.random() < 0.5 else mutate_npz(random, data)
+
+
 def _gzip(random: Random, data: bytes, others: Sequence[bytes]) -> bytes:
     return mutate_gzip(random, data)
 
@@ -192,6 +214,12 @@ def _safetensors(name: str) -> Damage:
 
 def _dicom(make: Callable[[], Case], share: float = 0.4) -> Reader:
     return Reader(lambda: [make()], _read_image, {"": mutate_dicom}, share)
+
+
+def _packed(syntax: str) -> Reader:
+    """A series whose decoder meets the damage, for its header and that of its frames are sound."""
+    damage: Damage = lambda random, data, others: mutate_packed_frame(random, data)  # noqa: E731
+    return Reader(lambda: [valid_files.large_packed_series(syntax)], _read_image, {"": damage}, 0.4)
 
 
 def _image(*names: str, damage: Damage) -> Reader:
@@ -222,6 +250,10 @@ READERS: dict[str, Reader] = {
     "dicom-rle": _dicom(valid_files.rle_series),
     "dicom-jpeg": _dicom(partial(valid_files.packed_series, "JPEG")),
     "dicom-jpeg2000": _dicom(partial(valid_files.packed_series, "JPEG2000")),
+    "packed-jpeg-lossy": _packed("50"),
+    "packed-jpeg": _packed("70"),
+    "packed-jpeg-ls": _packed("80"),
+    "packed-jpeg2000": _packed("90"),
     "dicom-multi-frame": _dicom(valid_files.multi_frame_file),
     "nrrd": _image("ct.nrrd", "ct.nhdr", damage=_header),
     "metaimage": _image("ct.mha", "ct.mhd", damage=_header),
@@ -236,6 +268,7 @@ READERS: dict[str, Reader] = {
     "slices": Reader(lambda: [valid_files.slices_file()], _read_slices, {".npz": _npz, ".csv": mutate_text}),
     "prepared-patches": Reader(lambda: [valid_files.prepared_patches()], _read_patches, {"": _npz}),
     "fold-answers": Reader(lambda: [valid_files.fold_answers()], _read_answers, {"": _npz}),
+    "kept-answers": Reader(lambda: [valid_files.kept_answers()], _read_kept_answers, {"": _kept}),
     "figures": Reader(lambda: [valid_files.figures()], _read_figures, {"": _json}, share=0.5),
     "scene-record": Reader(
         lambda: [valid_files.scene_record()], _read_scene_record, {".json": _json, ".f4": mutate_bytes}

@@ -82,18 +82,48 @@ def rle_series() -> Case:
 
 def packed_series(compressor: str) -> Case:
     """A series packed by ITK's encoder (JPEG, JPEG2000)."""
-    from pydicom import encaps
     from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
 
+    syntax = JPEGLosslessSV1 if compressor == "JPEG" else JPEG2000Lossless
+    return _packed_files(ct_hu(), syntax, lambda stored: _packed_frame(stored, compressor))
+
+
+def large_packed_series(syntax: str) -> Case:
+    """A series with enough pixels for damage inside of a packed frame, by the end of its transfer syntax's UID.
+
+    50 is JPEG of 8 bits with loss, 70 JPEG without loss, 80 JPEG-LS, 90 JPEG 2000.
+    """
+    uid, hu = f"1.2.840.10008.1.2.4.{syntax}", ct_hu(3, 96, 80)
+    if syntax == "80":
+        import jpeg_ls
+
+        return _packed_files(hu, uid, lambda stored: bytes(jpeg_ls.encode_array(stored.astype(np.uint16))))
+    if syntax == "50":
+        eighths, tags = (hu + 1024) // 8 - 1024, {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+        return _packed_files(eighths, uid, _lossy_frame, **tags, PixelRepresentation=0, RescaleSlope="8")
+    return _packed_files(hu, uid, lambda stored: _packed_frame(stored, "JPEG" if syntax == "70" else "JPEG2000"))
+
+
+def _packed_files(hu: np.ndarray, syntax: str, pack: Callable[[np.ndarray], bytes], **tags: object) -> Case:
+    from pydicom import encaps
+
     files = {}
-    for number, hu in enumerate(ct_hu()):
-        dataset = _slice(hu, number)
-        dataset.PixelData = encaps.encapsulate([_packed_frame(hu + 1024, compressor)])
+    for number, plane in enumerate(hu):
+        dataset = _slice(plane, number, **tags)
+        dataset.PixelData = encaps.encapsulate([pack((plane + 1024).astype(np.int16))])
         dataset["PixelData"].VR = "OB"
         dataset["PixelData"].is_undefined_length = True
-        dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1 if compressor == "JPEG" else JPEG2000Lossless
+        dataset.file_meta.TransferSyntaxUID = syntax
         files[f"{number}.dcm"] = _bytes_of(dataset)
     return files
+
+
+def _lossy_frame(stored: np.ndarray) -> bytes:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(stored.astype(np.uint8)).save(stream, "JPEG", quality=90)
+    return stream.getvalue()
 
 
 def _packed_frame(stored: np.ndarray, compressor: str) -> bytes:
@@ -284,11 +314,23 @@ def scaled_nifti() -> Case:
     return {"ct.nii": bytes(data)}
 
 
+def kept_answers() -> Case:
+    """The answers of a made-up run."""
+    from helpers.finished_run import NODULES, made_up_run
+
+    from CLIPLungLib.evaluation.kept_answers import keep_answers
+
+    run = made_up_run(NODULES, ("volume",))
+    return {"answers.npz": _written(lambda file: keep_answers(file, run, NODULES))}
+
+
 def figures() -> Case:
     """Made-up figures of an evaluation and of the heat maps."""
-    from CLIPLungLib.evaluation.comparison import READERS_DIAMETER, SHIPPED, VOLUMES
+    from CLIPLungLib.evaluation.comparison import BESIDE_ONE_READER, GAINS, OWN_DIAMETER, READERS_DIAMETER
     from CLIPLungLib.evaluation.figures import LABELS
-    from CLIPLungLib.evaluation.tables import CONTEXT, GAINS, OWN_DIAMETER
+    from CLIPLungLib.evaluation.one_reader import DIFFERENCE, MODEL, ONE_READER
+    from CLIPLungLib.evaluation.run_choice import SHIPPED
+    from CLIPLungLib.evaluation.settings import CONTEXT, VOLUMES
     from CLIPLungLib.model_card.saliency_table import COLUMNS
 
     figure = {"value": 0.9, "interval": [0.8, 0.95], "n": 100}
@@ -298,13 +340,16 @@ def figures() -> Case:
         "patients": 60,
         "figures": dict.fromkeys((READERS_DIAMETER, OWN_DIAMETER, SHIPPED), every),
         GAINS: {SHIPPED: every},
-        "one_reader": every,
+        "outcomes": 0,
+        BESIDE_ONE_READER: dict.fromkeys((ONE_READER, MODEL, DIFFERENCE), every),
     }
     results = {
         "folds": [0, 1],
         "fewest_readers": 3,
         "bootstraps": 10,
         "runs": {SHIPPED: {"epochs": 24}},
+        "main_run": SHIPPED,
+        "main_setting": VOLUMES,
         "settings": {VOLUMES: setting, CONTEXT: setting},
         "measurement": {"outlined": figure},
         "class_sets": {"coverage": figure},

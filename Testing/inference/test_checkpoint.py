@@ -81,8 +81,8 @@ def test_foreign_safetensors_file_is_refused(tmp_path):
 
 def test_newer_format_is_refused_with_both_versions(tiny_checkpoint_file, tmp_path):
     header, tensors = parts(tiny_checkpoint_file)
-    with pytest.raises(CheckpointError, match=r"format version 4; this CLIPLung reads version 3"):
-        load_checkpoint(written(tmp_path, header | {"version": 4}, tensors))
+    with pytest.raises(CheckpointError, match=r"format version 5; this CLIPLung reads versions 3 and 4"):
+        load_checkpoint(written(tmp_path, header | {"version": 5}, tensors))
 
 
 def test_other_vocabulary_is_refused(tiny_checkpoint_file, tmp_path):

@@ -20,7 +20,7 @@ from CLIPLungLib.model.network import ChannelGroupProjection, CLIPLungNetwork, N
 SMALL = {"planes": 5, "pixels": 32, "text_dim": 12}
 
 
-@pytest.fixture(params=["slice", "channel"])
+@pytest.fixture(params=["slice", "efficientnet", "channel"])
 def network(request) -> CLIPLungNetwork:
     torch.manual_seed(0)
     return CLIPLungNetwork(NetworkConfig(encoder=request.param, **SMALL)).eval()

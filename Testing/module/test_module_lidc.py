@@ -66,6 +66,16 @@ def test_answer_saved_scene_and_report(series, nodule, tmp_path, monkeypatch):
     application.save_as = str(tmp_path / "nodules.dcm")
     widget.exports.onDICOM()
     assert application.dialogs == []
+    # Far outside of the scan: refused, and told rather than left out in silence.
+    points.AddControlPointWorld([0.0, 0.0, 5000.0], "N-2")
+    assert widget.worker.wait(120, slicer.app.processEvents)
+    widget.exports.onDICOM()
+    (told,) = application.dialogs
+    assert told.startswith(f"Written: {tmp_path / 'nodules.dcm'}")
+    assert "Not in the report, for there is no answer:\nN-2: " in told
+    assert "lies outside" in told
+    assert told.splitlines()[-1] in widget.ui.statusLabel.text
+    points.RemoveNthControlPoint(1)
     report = hd.sr.Comprehensive3DSR.from_dataset(pydicom.dcmread(tmp_path / "nodules.dcm"))
     group = report.content.get_planar_roi_measurement_groups()[0]
     r, a, s = nodule.point_ras

@@ -278,6 +278,22 @@ def test_exports_are_written_and_refusals_shown(widget, application, tmp_path):
     assert "DICOM module" in application.dialogs[0]
 
 
+def test_nodules_without_an_answer_are_told_with_their_reason(widget):
+    from CLIPLungGUI import exports
+    from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
+
+    addTestCT()
+    place(widget, LARGE_RAS, "one")
+    assert exports.leftOutText(widget.logic, widget._points) == ""
+    place(widget, (0.0, 0.0, 5000.0), "far")
+    head, reason = exports.leftOutText(widget.logic, widget._points).splitlines()
+    assert head == "Not in the report, for there is no answer:"
+    assert reason.startswith("far: ")
+    assert "lies outside" in reason
+    widget.logic.failures.clear()
+    assert "far: not analyzed. Press" in exports.leftOutText(widget.logic, widget._points)
+
+
 def test_missing_packages_are_named_and_nothing_happens_without_consent(application, monkeypatch):
     widget = application.open_module()
     installer = importlib.import_module("CLIPLungGUI.installer")

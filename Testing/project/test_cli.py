@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+from CLIPLungLib.atomic_write import atomic_write
 from CLIPLungLib.cli import main
 from CLIPLungLib.inference.result_files import write_ct
 
@@ -44,6 +45,25 @@ def test_classify_writes_numbers_map_and_picture(ct_file, tiny_checkpoint_file, 
     said = capsys.readouterr().out
     assert f"{result['malignancy_probability']:.3f}" in said
     assert "Research use only" in said
+
+
+def half_of(file):
+    """What a process that was killed while it wrote leaves behind."""
+    with atomic_write(file) as temporary:
+        temporary.write_text("{", encoding="utf-8")
+        kept = temporary.read_bytes()
+        name = temporary.name
+    file.unlink()
+    (file.parent / name).write_bytes(kept)
+    return file.parent / name
+
+
+def test_halves_of_a_killed_classify_are_removed_by_the_next_and_nothing_else(ct_file, tiny_checkpoint_file, tmp_path):
+    halves = [half_of(tmp_path / "out" / name) for name in ("result.json", "heatmap.nrrd", "report.png")]
+    of_others = half_of(tmp_path / "out" / "other.json")
+    assert classify(ct_file, tiny_checkpoint_file, tmp_path / "out") == 0
+    assert not any(half.exists() for half in halves)
+    assert of_others.exists()
 
 
 def test_refusals_are_one_line_and_exit_2(ct_file, tiny_checkpoint_file, tmp_path, capsys):
@@ -127,7 +147,9 @@ def test_demo_of_ones_own_ct(ct_file, tiny_checkpoint_file, tmp_path, capsys):
         "--output",
         str(output),
     ]
+    halves = [half_of(output / "nodule" / "result.json"), half_of(output / "scene.mrb")]
     assert main(arguments) == 0
+    assert not any(half.exists() for half in halves)
     assert {file.name for file in (output / "nodule").iterdir()} >= {"result.json", "heatmap.nrrd", "report.png"}
     assert (output / "scene.mrb").is_file()
     assert str(output / "scene.mrb") in capsys.readouterr().out

@@ -95,9 +95,12 @@ def test_commands_are_those_of_the_program_and_complete(page, capsys):
         usage = help_of(command, capsys).partition("\n\n")[0]
         given = {word for word in words if word.startswith("--")}
         offered = set(re.findall(r"--[a-z-]+", usage))
-        required = set(re.findall(r"--[a-z-]+", re.sub(r"\[[^]]*\]", "", usage)))
+        needed = re.sub(r"\[[^]]*\]", "", usage)
+        one_of = [set(re.findall(r"--[a-z-]+", group)) for group in re.findall(r"\(([^()]*\|[^()]*)\)", needed)]
+        required = set(re.findall(r"--[a-z-]+", needed)).difference(*one_of)
         assert given <= offered, words
         assert required <= given, words
+        assert all(len(group & given) == 1 for group in one_of), words
 
 
 def test_commands_are_found_at_all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pydicom
 from helpers.synthetic_dicom import ramp_hu, slice_dataset, write, write_series
 from pydicom.sr.codedict import codes
 
+from CLIPLungLib.calibration.truth import OUTCOME, READERS, Truth
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.read import read_ct
@@ -87,7 +89,7 @@ def test_points_are_in_the_patients_left_posterior_superior_axes(report):
 def test_numbers_and_signs_are_the_results(report):
     first, second = point_groups(report)
     values = {m.name.value: (m.value, m.unit.value) for m in first.get_measurements()}
-    assert values[dicom_codes.PROBABILITY[0]] == (0.83, "1")
+    assert values[dicom_codes.PROBABILITIES[READERS][0]] == (0.83, "1")
     assert values[dicom_codes.LONG_AXIS[0]] == (11.5, "mm")
     assert values[dicom_codes.VOLUME[0]] == (600.0, "mm3")
     assert values[dicom_codes.similarity_code("margin")[0]] == (0.25, "1")
@@ -97,6 +99,27 @@ def test_numbers_and_signs_are_the_results(report):
     assert said["Texture"].scheme_designator == "RADLEX"
     assert said["Texture"].meaning == "solid pulmonary nodule"
     assert said["Malignancy"].meaning.endswith(CLASSES[2])
+
+
+def test_an_outcome_has_codes_of_its_own_and_says_so(series, tmp_path):
+    by_outcome = replace(result(), class_probabilities=(0.17, 0.0, 0.83), truth=Truth(OUTCOME, 412, 300, 120))
+    write_structured_report([ReportedNodule("N-1", by_outcome)], series, tmp_path / "outcome.dcm")
+    document = hd.sr.Comprehensive3DSR.from_dataset(pydicom.dcmread(tmp_path / "outcome.dcm"))
+    (group,) = point_groups(document)
+    names = {m.name.value: m.name.meaning for m in group.get_measurements()}
+    assert names[dicom_codes.PROBABILITIES[OUTCOME][0]] == "Probability of a malignant outcome"
+    assert dicom_codes.PROBABILITIES[READERS][0] not in names
+    said = {e.name.meaning: e.value.meaning for e in group.get_qualitative_evaluations()}
+    assert said["Malignancy"] == "Estimated outcome: malignant"
+    assert "calibrated on 412 local cases" in document.to_json()
+
+
+def test_answers_by_different_truths_do_not_share_a_report(series, tmp_path):
+    by_outcome = replace(result(), truth=Truth(OUTCOME, 412, 300, 120))
+    nodules = [ReportedNodule("N-1", result()), ReportedNodule("N-2", by_outcome)]
+    with pytest.raises(InputError, match="with one model"):
+        write_structured_report(nodules, series, tmp_path / "mixed.dcm")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_algorithm_and_source_series_are_named(report, series):
@@ -115,10 +138,11 @@ def test_every_code_fits_its_dicom_field_and_means_one_thing():
     level_codes = [dicom_codes.level_code(a.name, level + 1) for a in ATTRIBUTES for level in range(len(a.levels))]
     all_codes = [
         *dicom_codes.SIGNS.values(),
-        *dicom_codes.CLASS_CODES.values(),
+        *dicom_codes.CLASS_CODES[READERS].values(),
+        *dicom_codes.CLASS_CODES[OUTCOME].values(),
         *(dicom_codes.similarity_code(name) for name in dicom_codes.SIGNS),
         *level_codes,
-        dicom_codes.PROBABILITY,
+        *dicom_codes.PROBABILITIES.values(),
     ]
     assert len({code[:2] for code in all_codes}) == len(all_codes)
     for value, scheme, meaning in all_codes:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from CLIPLungLib.atomic_write import atomic_write
+from CLIPLungLib.calibration.truth import OUTCOME, Truth
 from CLIPLungLib.errors import InputError, MissingPackageError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import PatchSpec
@@ -197,6 +198,35 @@ def test_picture_marks_left_and_right_by_anatomy(result, tmp_path):
 def test_picture_stores_the_research_notice_in_the_file(ball_ct, result, tmp_path):
     save_report(ball_ct, result, tmp_path / "report.png", title="Nodule 1")
     assert b"Research use only" in (tmp_path / "report.png").read_bytes()
+
+
+def words_of(ball_ct, result, tmp_path, monkeypatch) -> list[str]:
+    """Every text of a page, as it is drawn."""
+    from CLIPLungLib.report.canvas import Canvas
+
+    said, draw = [], Canvas.text
+
+    def text(canvas, x, y, words, points, color, *places, max_width=None, **named):
+        said.append(words if max_width is None else canvas.shortened(words, points, max_width))
+        return draw(canvas, x, y, words, points, color, *places, max_width=max_width, **named)
+
+    monkeypatch.setattr(Canvas, "text", text)
+    save_report(ball_ct, result, tmp_path / "report.png")
+    monkeypatch.undo()
+    return said
+
+
+def test_picture_says_whose_truth_it_shows(ball_ct, result, tmp_path, monkeypatch):
+    said = words_of(ball_ct, result, tmp_path, monkeypatch)
+    assert "Malignancy probability" in said
+    assert "unsure" in said
+    local = replace(result, class_probabilities=(0.19, 0.0, 0.81), truth=Truth(OUTCOME, 1412, 300, 120))
+    said = words_of(ball_ct, local, tmp_path, monkeypatch)
+    # In full: nothing of it is cut off.
+    assert "Malignancy by outcome, 1412 local cases" in said
+    assert "unsure" not in said
+    assert any("the outcome, calibrated on 1412 local cases" in words for words in said)
+    assert not any("not of pathology" in words for words in said)
 
 
 def test_warnings_change_the_picture(ball_ct, result, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from helpers.slicer_scene import SPEC, fake_result, slicer
 
+from CLIPLungLib.calibration.truth import LIDC_READERS, OUTCOME, Truth
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.result import NoduleMeasurement
 from CLIPLungLib.scene import result_record, result_store
@@ -41,6 +42,37 @@ def test_everything_comes_back(node):
     assert result.outline.dtype == bool
     np.testing.assert_array_equal(result.outline, outline())
     assert result.measurement == MEASUREMENT
+
+
+def test_whose_truth_it_is_comes_back(ct_node, points):
+    given = replace(
+        fake_result(), class_probabilities=(0.2, 0.0, 0.8), truth=Truth(OUTCOME, 412, 300, 120, "a.csv", "2026-11-26")
+    )
+    node = result_store.store_result(ct_node, points, "1", given)
+    assert result_record.read_record(node).result.truth == given.truth
+    table = result_store.result_table.find_table(points)
+    assert table.GetTable().GetValueByName(0, "truth").ToString() == "malignant by outcome of 412 local cases"
+    assert "malignant by outcome" in result_store.show_stored(points, "1").chart_node.GetTitle()
+
+
+def test_a_record_from_before_there_was_a_choice_is_of_lidcs_readers(node):
+    record = record_of(node)
+    del record["result"]["truth"]
+    node.SetAttribute(result_record.RESULT, json.dumps(record))
+    assert result_record.read_record(node).result.truth == LIDC_READERS
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [{}, [], "outcome", {"whose": "outcome", "cases": 0}, {"whose": "pathology"}, {"cases": 1e9}, {"cases": True}],
+)
+def test_a_truth_that_is_none_is_refused(node, truth):
+    record = record_of(node)
+    plain = ({**record["result"]["truth"], **truth} if isinstance(truth, dict) else truth) if truth else truth
+    record["result"]["truth"] = plain
+    node.SetAttribute(result_record.RESULT, json.dumps(record))
+    with pytest.raises(InputError, match="damaged"):
+        result_record.read_record(node)
 
 
 def test_the_outline_is_stored_in_little_space(node):

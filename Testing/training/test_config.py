@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
+from helpers.tiny_training import nodule
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.training import DEFAULT_CONFIG
 from CLIPLungLib.training.config import TrainConfig
 
-CONFIGS = sorted(DEFAULT_CONFIG.parent.glob("*.json"))
+# `cliplung reproduce` reads settings of its own.
+CONFIGS = [file for file in sorted(DEFAULT_CONFIG.parent.glob("*.json")) if file.stem != "published"]
+FINE_TUNE = DEFAULT_CONFIG.with_name("fine_tune.json")
 
 
 def settings() -> dict:
@@ -38,7 +42,7 @@ def test_every_file_lists_every_setting_and_round_trips(file):
 
 
 def test_variants_differ_only_where_they_are_meant_to():
-    short = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in CONFIGS}
+    short = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in CONFIGS if file != FINE_TUNE}
     common = [
         "train_folds",
         "batch_size",
@@ -52,6 +56,23 @@ def test_variants_differ_only_where_they_are_meant_to():
     for values in short.values():
         assert {name: values[name] for name in common} == {name: short["default"][name] for name in common}
     assert short["shipped_short"] == short["default"] | {"epochs": 10}
+
+
+def test_fine_tuning_is_gentle_and_of_the_bundled_network():
+    fine, default = TrainConfig.read(FINE_TUNE), TrainConfig.read(DEFAULT_CONFIG)
+    assert (fine.network, fine.patch, fine.losses) == (default.network, default.patch, default.losses)
+    assert fine.learning_rate <= default.learning_rate / 5
+    assert fine.epochs < default.epochs
+    assert fine.validation_share == 0
+
+
+def test_no_folds_stand_for_those_of_the_table():
+    every = TrainConfig.from_dict(changed("train_folds", []))
+    nodules = [replace(nodule(0), fold=fold) for fold in (7, 2, 7)]
+    assert every.with_folds_of(nodules).train_folds == (2, 7)
+    assert every.with_folds_of(nodules) == replace(every, train_folds=(2, 7))
+    some = TrainConfig.from_dict(changed("train_folds", [2]))
+    assert some.with_folds_of(nodules) is some
 
 
 @pytest.mark.parametrize(
@@ -91,7 +112,6 @@ def test_variants_differ_only_where_they_are_meant_to():
         ("background_patches", -1),
         ("seed", -1),
         ("seed", 0.0),
-        ("train_folds", []),
         ("train_folds", 3),
         ("train_folds", "01"),
         ("train_folds", [0, 0]),

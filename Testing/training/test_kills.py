@@ -25,7 +25,7 @@ from CLIPLungLib.cli.options import write_figures
 from CLIPLungLib.dataset.training_patches import TrainingPatches
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.checkpoint import load_checkpoint, save_checkpoint
-from CLIPLungLib.training import log
+from CLIPLungLib.training import log, starting_point
 from CLIPLungLib.training import trainer as loop
 from CLIPLungLib.training.fold_answers import FoldAnswers
 from CLIPLungLib.training.log import read_rows, write_row
@@ -50,7 +50,7 @@ def body(command: str, lidc: Path, output: Path, deadly_write: int, is_before: b
     """Of a process; kills itself with its n-th file, which is complete but may lack its final name."""
     tiny_training.compute_in_single_precision()
     log.write_scalars = lambda *arguments: None
-    loop.build_text_encoder = lambda name: LetterEncoder()
+    starting_point.build_text_encoder = lambda name: LetterEncoder()
     whole, count = Path.replace, 0
 
     def deadly(self, target):

@@ -167,14 +167,14 @@ def test_the_validation_score_is_logged_for_the_last_epochs(tmp_path):
 
 @pytest.mark.parametrize(("head", "expected"), [(1.0, 1.0), (-1.0, -1.0), (0.0, np.nan)])
 def test_the_validation_score_is_the_rank_correlation_with_the_readers(patches, tmp_path, head, expected):
-    """A network whose rating is the mean grey value, which is that of the bright disc: large ones are malignant here."""
+    """A network whose rating is the number of bright pixels, which are those of the disc: large ones are malignant here."""
     config = replace(CONFIG, train_folds=(0, 1, 2, 3, 4), validation_share=0.3)
     trainer = Trainer(config, patches, NODULES, tmp_path, "cpu", LetterEncoder())
 
     class Brightness(torch.nn.Module):
-        def forward(self, planes, exists):
-            grey = planes.sum(dim=(1, 2, 3)) / exists.sum(dim=1)
-            return SimpleNamespace(malignancy_score=head * grey)
+        def forward(self, planes, _exists):
+            bright = (planes > 0.5).sum(dim=(1, 2, 3)).float()
+            return SimpleNamespace(malignancy_score=head * bright)
 
     trainer.average.module = Brightness()
     assert trainer._validation_score() == pytest.approx(expected, nan_ok=True)

@@ -16,7 +16,7 @@ MOST_FILES_AROUND = 20_000
 UID_WITHIN_BYTES = 1 << 16
 
 
-def files_below(folder: Path) -> list[Path]:
+def files_below(folder: Path, most: int = MOST_FILES) -> list[Path]:
     """The regular files in a folder and its subfolders, each once, sorted.
 
     Raises:
@@ -25,9 +25,9 @@ def files_below(folder: Path) -> list[Path]:
     files = []
     for path in _walk(folder):
         files.append(path)
-        if len(files) > MOST_FILES:
+        if len(files) > most:
             raise InputError(
-                f"The folder '{folder.name or folder}' holds more than {MOST_FILES} files. Give the folder of the CT series."
+                f"The folder '{folder.name or folder}' holds more than {most} files. Give the folder of the CT series."
             )
     return sorted(files)
 

@@ -99,6 +99,15 @@ def read_series(path: Path, series_uid: str | None = None) -> DicomSeries:
     return _read_chosen(chosen, notes)
 
 
+def read_slices(slices: list[SliceHeader]) -> DicomSeries:
+    """Read the series whose headers were found before.
+
+    Raises:
+        InputError: they are slices of no complete CT, or damaged.
+    """
+    return _read_chosen(slices, [])
+
+
 def _torn(
     by_uid: dict[str, list[SliceHeader]], chosen: list[SliceHeader], is_named: bool, is_folder: bool
 ) -> list[SliceHeader]:

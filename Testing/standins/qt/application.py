@@ -95,6 +95,7 @@ class Application:
         util.settingsValue = self._setting
         util.toBool = lambda value: str(value).lower() == "true"
         util.errorDisplay = lambda text, **_: self.dialogs.append(text)
+        util.warningDisplay = lambda text, **_: self.dialogs.append(text)
         util.confirmOkCancelDisplay = self._ask
         util.saveScene = lambda file: bool(self.standalone.save(Path(file)))
         util.loadScene = lambda file: self.standalone.load(Path(file))

@@ -1,0 +1,5 @@
+"""The paper as it stands (CLIP-Lung, MICCAI 2023), trained and judged anew on a data folder. Needs the extra `train`."""
+
+from pathlib import Path
+
+PUBLISHED_CONFIG = Path(__file__).parents[1] / "training" / "configs" / "published.json"

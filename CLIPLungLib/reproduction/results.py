@@ -1,0 +1,193 @@
+"""The figures of a reproduction: accuracy and AUC by both splits, the size-only floor, and paired differences.
+
+Every figure is over all folds at once, with a patient bootstrap. A row is judged when all its folds are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from CLIPLungLib.errors import MissingPackageError
+from CLIPLungLib.evaluation.bootstrap import BOOTSTRAPS, estimate, patient_weights
+from CLIPLungLib.evaluation.cross_fitting import cross_fitted
+from CLIPLungLib.evaluation.metrics import auc, mean
+from CLIPLungLib.reproduction.nodule_set import NoduleSet
+from CLIPLungLib.reproduction.parts import Part, PartAnswers
+from CLIPLungLib.reproduction.protocol import (
+    BENIGN,
+    BY_NODULE,
+    BY_PATIENT,
+    CLIP_LUNG,
+    CROSS_ENTROPY,
+    MALIGNANT,
+    ROWS,
+    SETTINGS,
+    SPLITS,
+    Row,
+    Setting,
+    Task,
+)
+from CLIPLungLib.reproduction.settings import PublishedSettings
+
+SIZE = "size"
+# What a logarithm of a probability of 0 becomes.
+LOWEST_LOG = -50.0
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """The nodules of a run and the parts that are there."""
+
+    nodules: NoduleSet
+    parts: Mapping[Part, PartAnswers]
+
+    def logits(self, task: Task, split: str, row: Row) -> np.ndarray | None:
+        """(N, K) out-of-fold logits, NaN for nodules that are not of the task; None while a fold is missing."""
+        found = np.full((len(self.nodules.label), len(task.classes)), np.nan)
+        for fold in self.nodules.folds:
+            answers = self.parts.get(Part(task, split, row, fold))
+            if answers is None:
+                return None
+            found[answers.nodule] = answers.logits
+        return found
+
+    def text_encoder(self, row: Row) -> str:
+        """The one a row was trained with; empty without texts or parts."""
+        return next((found.text_encoder for part, found in self.parts.items() if part.row == row), "")
+
+
+def results_of(settings: PublishedSettings, answers: Answers, planned: Sequence[str]) -> dict[str, Any]:
+    """Everything that can be said, for JSON.
+
+    Args:
+        planned: names of the parts that were asked for or are needed; those that are not there are named.
+    """
+    started = {part.task for part in answers.parts}
+    judged = {name: _judge_setting(answers, setting) for name, setting in SETTINGS.items() if setting.task in started}
+    return {
+        "settings": settings.to_dict(),
+        "data": answers.nodules.facts(),
+        "folds": list(answers.nodules.folds),
+        "bootstraps": BOOTSTRAPS,
+        "text_encoder": {name: answers.text_encoder(row) for name, row in ROWS.items() if answers.text_encoder(row)},
+        "judged": judged,
+        "missing": _missing(answers, planned),
+    }
+
+
+def _missing(answers: Answers, planned: Sequence[str]) -> list[str]:
+    """Names of parts without which a row that was begun or asked for cannot be judged."""
+    there = {part.name for part in answers.parts}
+    begun = {(part.task, part.row) for part in answers.parts}
+    needed = [
+        Part(task, split, row, fold).name for task, row in begun for split in SPLITS for fold in answers.nodules.folds
+    ]
+    return sorted({*needed, *planned} - there)
+
+
+def _judge_setting(answers: Answers, setting: Setting) -> dict[str, Any]:
+    nodules = answers.nodules
+    judged = np.flatnonzero(np.isin(nodules.label, setting.judged))
+    judge = _Judge(setting, nodules.label[judged], patient_weights(nodules.patient[judged]))
+    told: dict[tuple[str, str], np.ndarray] = {}
+    for split in SPLITS:
+        told[SIZE, split] = _size_logits(nodules, setting.task, split)[judged]
+        for row in ROWS.values():
+            logits = answers.logits(setting.task, split, row)
+            if logits is not None:
+                told[row.name, split] = logits[judged]
+    names = [name for name in (SIZE, *ROWS) if any((name, split) in told for split in SPLITS)]
+    figures = {
+        name: {split: judge.figures(told[name, split]) for split in SPLITS if (name, split) in told} for name in names
+    }
+    leak = {
+        name: judge.difference(told[name, BY_NODULE], told[name, BY_PATIENT])
+        for name in names
+        if all((name, split) in told for split in SPLITS)
+    }
+    pairs = [(name, SIZE) for name in names if name != SIZE]
+    pairs += [
+        (name, CROSS_ENTROPY) for name in (*[n for n in ROWS if n != CLIP_LUNG and n != CROSS_ENTROPY], CLIP_LUNG)
+    ]
+    gain: dict[str, dict[str, Any]] = {}
+    for name, other in pairs:
+        for split in SPLITS:
+            if (name, split) in told and (other, split) in told:
+                difference = judge.difference(told[name, split], told[other, split])
+                gain.setdefault(f"{name} over {other}", {})[split] = difference
+    return {
+        "words": setting.words,
+        "nodules": len(judged),
+        "patients": len(np.unique(nodules.patient[judged])),
+        "figures": figures,
+        "nodule_less_patient_split": leak,
+        "gain": gain,
+    }
+
+
+class _Judge:
+    """Figures over the judged nodules of a setting, all over the same draws of patients.
+
+    Args:
+        label: (n,) indices into vocabulary.CLASSES.
+        weights: (R, n) of the bootstrap.
+    """
+
+    def __init__(self, setting: Setting, label: np.ndarray, weights: np.ndarray) -> None:
+        self.label, self.weights = label, weights
+        classes = np.array(setting.task.classes)
+        # The decision falls among the classes that are judged.
+        self.columns = np.flatnonzero(np.isin(classes, setting.judged))
+        self.decided = classes[self.columns]
+        self.benign, self.malignant = (int(np.searchsorted(classes, one)) for one in (BENIGN, MALIGNANT))
+        self.is_extreme = np.isin(label, (BENIGN, MALIGNANT))
+
+    def figures(self, logits: np.ndarray) -> dict[str, Any]:
+        """Accuracy, and AUC of malignant against benign, each with its interval."""
+        return {
+            "accuracy": estimate(lambda drawn: mean(self._is_right(logits), drawn), self.weights).to_dict(),
+            "auc": estimate(
+                lambda drawn: self._auc(logits, drawn), self.weights, n=int(self.is_extreme.sum())
+            ).to_dict(),
+        }
+
+    def difference(self, logits: np.ndarray, others: np.ndarray) -> dict[str, Any]:
+        """Accuracy and AUC less those of others for the same nodules."""
+        right, theirs = self._is_right(logits), self._is_right(others)
+        return {
+            "accuracy": estimate(lambda drawn: mean(right, drawn) - mean(theirs, drawn), self.weights).to_dict(),
+            "auc": estimate(
+                lambda drawn: self._auc(logits, drawn) - self._auc(others, drawn),
+                self.weights,
+                n=int(self.is_extreme.sum()),
+            ).to_dict(),
+        }
+
+    def _is_right(self, logits: np.ndarray) -> np.ndarray:
+        return np.asarray(self.decided[logits[:, self.columns].argmax(axis=1)] == self.label, np.float64)
+
+    def _auc(self, logits: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        score = logits[:, self.malignant] - logits[:, self.benign]
+        extreme = self.is_extreme
+        return auc(self.label[extreme] == MALIGNANT, score[extreme], weights[:, extreme])
+
+
+def _size_logits(nodules: NoduleSet, task: Task, split: str) -> np.ndarray:
+    """(N, K) logarithms of probabilities from the readers' diameter alone: logistic regression on its logarithm, out of fold."""
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ImportError as error:
+        raise MissingPackageError(
+            "The size-only floor needs the package 'scikit-learn': pip install 'cliplung[train]'."
+        ) from error
+    feature = nodules.log_diameter[:, None]
+
+    def predict(learn: np.ndarray, own: np.ndarray) -> np.ndarray:
+        fitted = LogisticRegression(C=1e6, max_iter=1000).fit(feature[learn], nodules.label[learn])
+        return np.asarray(fitted.predict_log_proba(feature[own])).clip(min=LOWEST_LOG)
+
+    return cross_fitted(nodules.fold[split], task.holds(nodules.label), predict, len(task.classes))

@@ -1,0 +1,110 @@
+"""Answers kept in a file give the figures of their run; other files are refused with a reason."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.finished_run import NODULES, made_up_run
+
+from CLIPLungLib.errors import InputError
+from CLIPLungLib.evaluation.comparison import evaluate
+from CLIPLungLib.evaluation.kept_answers import keep_answers, read_kept_answers, rounded
+from CLIPLungLib.evaluation.tables import results_text
+from CLIPLungLib.training.fold_answers import FoldAnswers
+
+
+@pytest.fixture(scope="module")
+def run():
+    return made_up_run(NODULES)
+
+
+@pytest.fixture
+def kept(tmp_path, run) -> Path:
+    file = tmp_path / "answers.npz"
+    keep_answers(file, run, NODULES)
+    return file
+
+
+def changed(file: Path, **arrays: np.ndarray) -> Path:
+    with np.load(file) as stored:
+        np.savez(file, **({name: stored[name] for name in stored.files} | arrays))
+    return file
+
+
+def facts_of(file: Path) -> dict:
+    with np.load(file) as stored:
+        return json.loads(stored["facts"].tobytes())
+
+
+def as_bytes(facts: object) -> np.ndarray:
+    return np.frombuffer(json.dumps(facts).encode(), np.uint8)
+
+
+def test_figures_of_the_file_are_those_of_the_run_to_the_last_digit(kept, run):
+    from_run = evaluate([rounded(run)], NODULES, repeats=20)
+    from_file = evaluate([read_kept_answers(kept, NODULES)], NODULES, repeats=20)
+    assert json.dumps(from_file) == json.dumps(from_run)
+    assert results_text(from_file) == results_text(from_run)
+
+
+def test_rounding_stays_below_what_any_figure_shows(run):
+    near, exact = rounded(run).answers, run.answers
+    np.testing.assert_allclose(near.level_probabilities, exact.level_probabilities, atol=0.5e-4)
+    for name in ("malignancy_score", "diameter_mm", "presence", "distance"):
+        np.testing.assert_allclose(getattr(near, name), getattr(exact, name), rtol=1e-6)
+    again = rounded(replace(run, answers=near)).answers
+    for part in fields(FoldAnswers):
+        np.testing.assert_array_equal(getattr(again, part.name), getattr(near, part.name))
+
+
+def test_rows_are_found_by_their_ids_whatever_their_order(kept, run):
+    turned = NODULES[::-1]
+    found = read_kept_answers(kept, turned)
+    ids = [NODULES[index].nodule_id for index in run.answers.nodule]
+    assert [turned[index].nodule_id for index in found.answers.nodule] == ids
+    assert (found.name, found.epochs, found.folds) == (run.name, run.epochs, run.folds)
+    assert found.calibrations == run.calibrations
+
+
+def test_the_same_run_writes_the_same_bytes(kept, run):
+    before = kept.read_bytes()
+    keep_answers(kept, run, NODULES)
+    assert kept.read_bytes() == before
+
+
+def test_answers_of_another_table_are_refused(kept):
+    with pytest.raises(InputError, match=r"answers for 1 nodule\(s\) that the table lacks, such as 'n3'"):
+        read_kept_answers(kept, [nodule for nodule in NODULES if nodule.nodule_id != "n3"])
+    others = [replace(nodule, fold=(nodule.fold + 1) % 5) for nodule in NODULES]
+    with pytest.raises(InputError, match="'n0' in fold 0, the table in fold 1"):
+        read_kept_answers(kept, others)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:300]), "not a zip file"),
+        (lambda file: file.write_bytes(b"{}"), "not a zip file"),
+        (lambda file: file.unlink(), "No such file"),
+        (lambda file: np.savez(file, nodule=np.zeros(3)), "without facts"),
+        (lambda file: changed(file, facts=as_bytes(facts_of(file) | {"format": 2})), "it is of format 2"),
+        (lambda file: changed(file, facts=as_bytes([])), "list indices"),
+        (lambda file: changed(file, facts=as_bytes({"format": 1})), "'nodule_ids' is missing"),
+        (lambda file: changed(file, facts=as_bytes(facts_of(file) | {"calibrations": {"0": {}}})), "is missing"),
+        (lambda file: changed(file, facts=as_bytes(facts_of(file) | {"nodule_ids": ["n0"]})), "lead nowhere"),
+        (lambda file: changed(file, facts=np.frombuffer(b"{" * 100_000, np.uint8)), "property name"),
+        (lambda file: changed(file, kind=np.full(3, 77, np.uint8)), "shape"),
+        (lambda file: changed(file, malignancy_score=np.array(["x"])), "no numbers"),
+        (lambda file: changed(file, nodule=np.zeros(len(np.load(file)["nodule"]))), "other numbers"),
+    ],
+)
+def test_damaged_and_foreign_files_are_refused_in_one_line(kept, damage, reason):
+    damage(kept)
+    with pytest.raises(InputError, match=reason) as caught:
+        read_kept_answers(kept, NODULES)
+    assert "\n" not in str(caught.value)
+    assert "--keep-answers" in str(caught.value)

@@ -1,0 +1,93 @@
+"""What a reader may tell a guideline, and what is refused."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from helpers.value_objects import require_values
+
+from CLIPLungLib.errors import InputError
+from CLIPLungLib.guidelines.case import CHOICES, Case, Prior, Size
+
+
+def test_value_objects_cannot_be_changed():
+    require_values("guidelines", least=8)
+
+
+def test_mean_diameter_is_that_of_the_axes_or_as_given():
+    assert Size(long_mm=9.0, short_mm=6.0).mean_diameter_mm == 7.5
+    assert Size(mean_mm=8.2).mean_diameter_mm == 8.2
+    assert Size(mean_mm=8.2, long_mm=9.0).mean_diameter_mm == 8.2
+    assert Size(long_mm=9.0).mean_diameter_mm is None
+
+
+@pytest.mark.parametrize("value", [0.0, -3.0, math.nan, math.inf, 300.1])
+@pytest.mark.parametrize("field", ["mean_mm", "long_mm", "short_mm"])
+def test_sizes_that_cannot_be_are_refused(field, value):
+    with pytest.raises(InputError, match="cannot be"):
+        Size(**{field: value})
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
+def test_volumes_that_cannot_be_are_refused(value):
+    with pytest.raises(InputError, match="volume cannot be"):
+        Size(volume_mm3=value)
+
+
+def test_axes_that_contradict_each_other_are_refused():
+    with pytest.raises(InputError, match="longer than the long axis"):
+        Size(long_mm=6.0, short_mm=6.1)
+    with pytest.raises(InputError, match="not that of the axes"):
+        Size(mean_mm=8.0, long_mm=9.0, short_mm=6.0)
+    with pytest.raises(InputError, match="larger than the long axis"):
+        Size(mean_mm=9.2, long_mm=9.0)
+    assert Size(mean_mm=7.6, long_mm=9.0, short_mm=6.0).mean_diameter_mm == 7.5
+
+
+@pytest.mark.parametrize("field", CHOICES)
+def test_words_that_do_not_exist_are_refused_with_those_that_do(field):
+    with pytest.raises(InputError, match=CHOICES[field][-1]):
+        Case(Size(mean_mm=8.0), **{field: "perhaps"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"age": -1.0}, "age cannot be"),
+        ({"age": 121.0}, "age cannot be"),
+        ({"nodule_count": 0}, "nodule count cannot be"),
+        ({"suspicious_features": ("halo",)}, "suspicious feature cannot be"),
+        ({"solid_mm": 0.0}, "solid component cannot be"),
+        ({"solid_mm": 8.1, "nodule_type": "part_solid"}, "larger than the nodule"),
+        ({"solid_mm": 3.0, "nodule_type": "ground_glass"}, "no solid component"),
+        ({"solid_mm": 3.0, "nodule_type": "solid"}, "no solid component"),
+    ],
+)
+def test_cases_that_cannot_be_are_refused(changes, said):
+    with pytest.raises(InputError, match=said):
+        Case(Size(mean_mm=8.0), **changes)
+
+
+def test_priors_that_cannot_be_are_refused():
+    for changes in (
+        {"days": 0},
+        {"days": -5},
+        {"days": 36526},
+        {"solid_mm": -1.0},
+        {"category": "0"},
+        {"category": "5"},
+    ):
+        with pytest.raises(InputError):
+            Prior(Size(mean_mm=8.0), **changes)
+    assert Prior(Size(mean_mm=8.0), days=1, solid_mm=0.0).solid_mm == 0.0
+    assert Prior(Size(mean_mm=8.0), days=36525).days == 36525
+
+
+def test_a_larger_nodule_has_all_its_sizes_larger():
+    ball_mm3 = math.pi / 6 * 8**3
+    grown = Size(long_mm=9.0, short_mm=7.0, volume_mm3=ball_mm3).grown_by(2.0)
+    assert (grown.long_mm, grown.short_mm) == (11.0, 9.0)
+    assert grown.volume_mm3 == pytest.approx(math.pi / 6 * 10**3)
+    assert Size(mean_mm=0.4).grown_by(-0.5) is None
+    assert Size().grown_by(0.5) is None
