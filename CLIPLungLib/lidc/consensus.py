@@ -2,9 +2,9 @@
 
 LIDC-IDRI's readers drew along the first pixels outside a nodule, and cut holes in the same way. Here **the outline's own pixels
 count as nodule**, and those of a hole's outline stay nodule. Diameters (longest distance between two points of an outline) and
-volumes (area within the line through them) of the nodule table reach to these pixels, too; the masks that the bundled model
-learned from agree voxel for voxel; and the smallest nodules would lose most of their voxels without them.
-The mask is larger than the truth by about half a pixel all round, as it would be smaller by half a pixel without.
+volumes (area within the line through them) of the nodule table reach to these pixels, too, and the smallest nodules would lose
+most of their voxels without them. The mask is larger than the readers' line by about half a pixel all round; without these
+pixels it would be as much smaller.
 """
 
 from __future__ import annotations
