@@ -12,6 +12,7 @@ from CLIPLungLib.cli.options import EXIT_OK, add_command, add_config, add_data, 
 if TYPE_CHECKING:
     from CLIPLungLib.cli.options import Commands
     from CLIPLungLib.inference.checkpoint import Checkpoint
+    from CLIPLungLib.model.text_encoder import TextEncoder
     from CLIPLungLib.training.config import TrainConfig
 
 
@@ -39,6 +40,12 @@ def add_training_commands(commands: Commands) -> None:
             metavar="FILE",
             help="weights to start from, with their texts (fine-tuning); they must not know these patients",
         )
+        command.add_argument(
+            "--clip-weights",
+            type=Path,
+            metavar="FILE",
+            help="CLIP's weights (safetensors), for the text encoder 'clip'",
+        )
         add_config(command)
         add_device(command)
 
@@ -52,7 +59,14 @@ def _train(options: argparse.Namespace) -> int:
     _warn(options, config)
     with joined_processes(options.device) as device:
         file = train_final_model(
-            config, _patches(options), options.data, options.output, str(device), progress_bar("epoch"), init
+            config,
+            _patches(options),
+            options.data,
+            options.output,
+            str(device),
+            progress_bar("epoch"),
+            init,
+            _text_encoder(options, config),
         )
     print(f"written: {file}")
     return EXIT_OK
@@ -70,9 +84,8 @@ def _crossvalidate(options: argparse.Namespace) -> int:
     _warn(options, config)
     patches, progress = TrainingPatches.load(_patches(options)), progress_bar("epoch")
     with joined_processes(options.device) as device:
-        cross_validate(
-            config, patches, nodules, options.data, options.output, str(device), progress=progress, init=init
-        )
+        encoder = _text_encoder(options, config)
+        cross_validate(config, patches, nodules, options.data, options.output, str(device), encoder, progress, init)
     print(f"written: {options.output}/fold*/{CHECKPOINT_NAME} and {ANSWERS_NAME}")
     return EXIT_OK
 
@@ -81,6 +94,13 @@ def _init(options: argparse.Namespace) -> Checkpoint | None:
     from CLIPLungLib.inference.checkpoint import load_checkpoint
 
     return load_checkpoint(options.init) if options.init else None
+
+
+def _text_encoder(options: argparse.Namespace, config: TrainConfig) -> TextEncoder | None:
+    """The one whose weights the user names; without, training builds that of the settings."""
+    from CLIPLungLib.model.text_encoder import build_text_encoder
+
+    return build_text_encoder(config.text_encoder, options.clip_weights) if options.clip_weights else None
 
 
 def _warn(options: argparse.Namespace, config: TrainConfig) -> None:

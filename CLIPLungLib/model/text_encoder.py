@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from CLIPLungLib.errors import CheckpointError, MissingPackageError
+from CLIPLungLib.errors import CheckpointError, InputError, MissingPackageError
 from CLIPLungLib.model.clip_weights import load_text_tower, read_clip_weights
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -167,12 +167,26 @@ class OpenCLIPTextEncoder(TextEncoder):
         return functional.normalize(ends @ self.text_projection, dim=-1)
 
 
-def build_text_encoder(name: str) -> TextEncoder:
-    """The text encoder of a configuration: "minilm" or "clip"."""
-    builders: dict[str, Callable[[], TextEncoder]] = {"minilm": MiniLMTextEncoder, "clip": OpenCLIPTextEncoder}
-    if name not in builders:
-        raise ValueError(f"text encoder must be one of {sorted(builders)}, not '{name}'")
-    return builders[name]()
+def build_text_encoder(name: str, clip_weights: Path | None = None) -> TextEncoder:
+    """The text encoder of a configuration: "minilm" or "clip".
+
+    Args:
+        clip_weights: file with CLIP's weights, for "clip"; nothing is downloaded.
+
+    Raises:
+        InputError: "clip" without its weights, or weights without "clip".
+    """
+    if name not in ("clip", "minilm"):
+        raise ValueError(f"text encoder must be 'clip' or 'minilm', not '{name}'")
+    if name == "clip" and clip_weights is None:
+        raise InputError(
+            "The text encoder 'clip' needs CLIP's weights. Name a safetensors file with --clip-weights, or set text_encoder to 'minilm'."
+        )
+    if name == "minilm" and clip_weights is not None:
+        raise InputError(
+            "The settings ask for the text encoder 'minilm', so --clip-weights has no use. Set text_encoder to 'clip'."
+        )
+    return MiniLMTextEncoder() if clip_weights is None else OpenCLIPTextEncoder(weights=clip_weights)
 
 
 def sha256_of(file: Path) -> str:

@@ -8,6 +8,7 @@ from CLIPLungLib.atomic_write import remove_leftovers
 from CLIPLungLib.dataset.nodule_table import read_nodules
 from CLIPLungLib.dataset.training_patches import TrainingPatches
 from CLIPLungLib.inference.checkpoint import Checkpoint, save_checkpoint
+from CLIPLungLib.model.text_encoder import TextEncoder
 from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.cross_validation import (
     CHECKPOINT_NAME,
@@ -29,6 +30,7 @@ def train_final_model(
     device: str = "auto",
     progress: Progress | None = None,
     init: Checkpoint | None = None,
+    text_encoder: TextEncoder | None = None,
 ) -> Path:
     """Cross-validate, train on all folds, and write `cliplung.safetensors`; a run that was stopped continues where it was.
 
@@ -43,6 +45,7 @@ def train_final_model(
         device: where to compute.
         progress: called as (epochs done, epochs in all, what is trained).
         init: checkpoint to start from; it must not have learned from these patients.
+        text_encoder: built from the configuration unless given.
 
     Returns:
         The checkpoint's path.
@@ -52,8 +55,8 @@ def train_final_model(
     """
     nodules = read_nodules(data_folder)
     patches, config = TrainingPatches.load(patches_file), config.with_folds_of(nodules)
-    answers = cross_validate(config, patches, nodules, data_folder, output, device, progress=progress, init=init)
-    final = Trainer(config, patches, nodules, output / "all", device, init=init)
+    answers = cross_validate(config, patches, nodules, data_folder, output, device, text_encoder, progress, init)
+    final = Trainer(config, patches, nodules, output / "all", device, text_encoder, init)
     final.run(lambda done, total: progress(done, total, "all folds") if progress else None)
     file = output / CHECKPOINT_NAME
     if process_rank() == 0:

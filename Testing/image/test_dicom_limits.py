@@ -266,6 +266,8 @@ def test_header_says_what_the_file_says(tmp_path):
     assert found.transfer_syntax == "Explicit VR Little Endian"
     assert (found.obstacle, found.is_inverted, found.has_rescale) == ("", False, True)
     assert found.normal_lps.tolist() == [0, 0, 1]
+    longer = replace(found, orientation_lps=2 * found.orientation_lps)
+    assert longer.normal_lps.tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize(("thickness", "expected"), [("0", None), ("-1", None), ("0.5", 0.5), ("", None), (None, None)])

@@ -62,6 +62,15 @@ def test_free_memory_is_what_the_system_says():
     assert 1e8 < regular_file.free_memory_bytes() < 1e14
 
 
+@pytest.mark.parametrize("error", [FileNotFoundError, PermissionError, ValueError])
+def test_memory_that_the_system_does_not_state_is_no_limit(monkeypatch, error):
+    def read_text(_self, **_options):
+        raise error
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert regular_file.free_memory_bytes() == float("inf")
+
+
 @pytest.mark.parametrize("name", ["", "LIST", "list 3", "ct%03d.raw", "a\0b"])
 def test_lists_of_data_files_are_refused(tmp_path, name):
     with pytest.raises(InputError, match="list or pattern of data files"):

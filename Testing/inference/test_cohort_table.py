@@ -132,6 +132,7 @@ def test_empty_image_never_stands_for_the_tables_folder(tmp_path):
         ("id,image,x,y,z,coordX,coordY,coordZ\nn,ct,1,2,3,1,2,3\n", "ambiguous"),
         ("id,image,r,a,s,R\nn,ct,1,2,3,4\n", "more than one column 'r'"),
         ("id,id,image,r,a,s\nn,m,ct,1,2,3\n", "more than one column 'id'"),
+        ("id,id,image,r,r,a,s\nn,m,ct,1,1,2,3\n", "more than one column 'id'"),
         ("id,image,r,a,s\nx,one.nrrd,1,2,3\nX,one.nrrd,1,2,3\n", "occurs more than once.*lines 2 and 3"),
         ("id,image,r,a,s\n\u00e9,one.nrrd,1,2,3\ne\u0301,one.nrrd,1,2,3\n", "occurs more than once"),
         ("id,image,r,a,s\n../x,one.nrrd,1,2,3\n", "cannot be a file name"),

@@ -325,3 +325,8 @@ def test_a_point_that_is_none_is_refused_by_its_fault():
 def test_columns_must_be_named_once(tmp_path, header, message):
     with pytest.raises(InputError, match=message):
         read_cohort(table(tmp_path, f"{header}\n{','.join('1' * (header.count(',') + 1))}\n"))
+
+
+def test_a_table_that_cannot_be_opened_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"results\.csv' cannot be written"):
+        ResultTable(tmp_path / "absent" / "results.csv")
