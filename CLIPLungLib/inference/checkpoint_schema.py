@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from CLIPLungLib.calibration.truth import LONGEST_TABLE_NAME, MOST_CASES, OUTCOME, READERS
+from CLIPLungLib.model.encoder_names import ENCODERS
 
 Rule = Callable[[Any], str]
 """Says what is wrong with a value; nothing when it is right."""
@@ -126,7 +127,7 @@ _TRUTH = {
 }
 HEADER_SCHEMA: Schema = {
     "network": {
-        "encoder": one_of("slice", "channel"),
+        "encoder": one_of(*ENCODERS),
         "planes": whole(1, 256),
         "pixels": whole(8, 512),
         "groups": whole(1, 64),

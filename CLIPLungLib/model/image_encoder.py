@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from CLIPLungLib.model import efficientnet
 from CLIPLungLib.model.efficientnet import EfficientNetLite0
+from CLIPLungLib.model.encoder_names import CHANNEL, EFFICIENTNET, SLICE
 
 STEM_WIDTH, OUTLINE_WIDTH, PYRAMID_WIDTH, PUBLISHED_PIXELS = 32, 32, 192, 32
 # -150 and 350 HU on the patch's scale of -1000..400 HU.
@@ -24,9 +25,11 @@ SOFT_TISSUE = (850 / 1400, 1350 / 1400)
 LUNG = (0.0, 700 / 1400)
 TRUNKS: dict[str, tuple[tuple[int, int, int], ...]] = {
     # (width, blocks, stride) per stage
-    "slice": ((32, 1, 1), (64, 2, 2), (128, 2, 2), (256, 1, 1)),
-    "channel": ((64, 2, 1), (128, 2, 2), (256, 2, 2), (512, 2, 2)),
+    SLICE: ((32, 1, 1), (64, 2, 2), (128, 2, 2), (256, 1, 1)),
+    CHANNEL: ((64, 2, 1), (128, 2, 2), (256, 2, 2), (512, 2, 2)),
 }
+# Name of an encoder -> channels of the maps its answers are read from.
+CHANNELS = {SLICE: TRUNKS[SLICE][-1][0], EFFICIENTNET: PYRAMID_WIDTH, CHANNEL: TRUNKS[CHANNEL][-1][0]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +163,7 @@ class SliceEncoder(GatedEncoder):
 
     def __init__(self, pixels: int = 64) -> None:
         super().__init__()
-        stages = TRUNKS["slice"]
+        stages = TRUNKS[SLICE]
         self.channels = stages[-1][0]
         self.stem = nn.Sequential(
             # Squares of 2 x 2 pixels become channels: half the size, and nothing of the fine detail lost.
@@ -246,9 +249,9 @@ class ChannelEncoder(nn.Module):
         width: channels of the first stage; 64 as published.
     """
 
-    def __init__(self, planes: int, width: int = TRUNKS["channel"][0][0]) -> None:
+    def __init__(self, planes: int, width: int = TRUNKS[CHANNEL][0][0]) -> None:
         super().__init__()
-        published = TRUNKS["channel"]
+        published = TRUNKS[CHANNEL]
         stages = tuple((outputs * width // published[0][0], blocks, stride) for outputs, blocks, stride in published)
         self.channels = stages[-1][0]
         self.trunk = nn.Sequential(

@@ -9,10 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from CLIPLungLib.model.image_encoder import ChannelEncoder, EfficientNetEncoder, FeatureMaps, GatedEncoder, SliceEncoder
+from CLIPLungLib.model.encoder_names import CHANNEL, ENCODERS, SLICE
+from CLIPLungLib.model.image_encoder import (
+    ChannelEncoder,
+    EfficientNetEncoder,
+    FeatureMaps,
+    GatedEncoder,
+    SliceEncoder,
+)
 from CLIPLungLib.vocabulary import CLASSES
-
-ENCODERS = ("slice", "efficientnet", "channel")
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class NetworkConfig:
         dropout: on the pooled feature.
     """
 
-    encoder: str = "slice"
+    encoder: str = SLICE
     planes: int = 25
     pixels: int = 64
     groups: int = 4
@@ -94,9 +99,9 @@ class ChannelGroupProjection(nn.Module):
 
 
 def _image_encoder(config: NetworkConfig) -> GatedEncoder | ChannelEncoder:
-    if config.encoder == "channel":
+    if config.encoder == CHANNEL:
         return ChannelEncoder(config.planes)
-    return SliceEncoder(config.pixels) if config.encoder == "slice" else EfficientNetEncoder(config.pixels)
+    return SliceEncoder(config.pixels) if config.encoder == SLICE else EfficientNetEncoder(config.pixels)
 
 
 class CLIPLungNetwork(nn.Module):

@@ -12,7 +12,8 @@ from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.patch import PatchSpec
 from CLIPLungLib.inference.checkpoint import LARGEST_PATCH_VOXELS
-from CLIPLungLib.model.image_encoder import TRUNKS
+from CLIPLungLib.model.encoder_names import CHANNEL, ENCODERS
+from CLIPLungLib.model.image_encoder import CHANNELS
 from CLIPLungLib.model.network import NetworkConfig
 from CLIPLungLib.training.objective import LossWeights
 
@@ -185,7 +186,7 @@ _RULES: dict[str, Rule | dict[str, Rule]] = {
         "window_hu": _list_of(2, _ANY_NUMBER),
     },
     "network": {
-        "encoder": _one_of("slice", "channel"),
+        "encoder": _one_of(*ENCODERS),
         "planes": _whole(1),
         "pixels": _whole(8),
         "groups": _whole(1),
@@ -228,12 +229,12 @@ def _require_fit(config: TrainConfig) -> None:
         raise ValueError(f"network.pixels must be a multiple of 8, not {network.pixels}")
     if patch.shape[0] * patch.shape[1] * patch.shape[2] > LARGEST_PATCH_VOXELS:
         raise ValueError(f"patch.shape {list(patch.shape)} has more than {LARGEST_PATCH_VOXELS} voxels")
-    channels = TRUNKS[network.encoder][-1][0]
+    channels = CHANNELS[network.encoder]
     if channels % network.groups:
         raise ValueError(f"network.groups must divide the {channels} channels of the encoder, not be {network.groups}")
     if patch.spacing_mm[1] != patch.spacing_mm[2]:
         raise ValueError(f"patch.spacing_mm must be the same for rows and columns, not {list(patch.spacing_mm)}")
     if not any(vars(losses).values()):
         raise ValueError("losses are all 0, so there is nothing to learn")
-    if network.encoder == "channel" and (losses.gate or losses.outline):
+    if network.encoder == CHANNEL and (losses.gate or losses.outline):
         raise ValueError("losses.gate and losses.outline must be 0 for the encoder 'channel', which draws no outline")

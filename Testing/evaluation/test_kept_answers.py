@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.finished_run import NODULES, made_up_run
+from helpers.repository import ROOT
 
+from CLIPLungLib.dataset.nodule_table import read_nodules
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.comparison import evaluate
 from CLIPLungLib.evaluation.kept_answers import keep_answers, read_kept_answers, rounded
 from CLIPLungLib.evaluation.tables import results_text
+from CLIPLungLib.inference.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from CLIPLungLib.training.calibrate import fit_calibrations
 from CLIPLungLib.training.fold_answers import FoldAnswers
 
 
@@ -108,3 +112,26 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(kept, damage, reason)
         read_kept_answers(kept, NODULES)
     assert "\n" not in str(caught.value)
     assert "--keep-answers" in str(caught.value)
+
+
+def test_calibrations_of_the_bundled_weights_follow_from_the_kept_answers(lidc_folder):
+    nodules, bundled = read_nodules(lidc_folder), load_checkpoint(DEFAULT_CHECKPOINT)
+    kept = read_kept_answers(ROOT / "Resources" / "ModelCard" / "answers.npz", nodules)
+    found = fit_calibrations(kept.answers, nodules, bundled.draws_outline).to_dict()
+    stored = bundled.calibrations.to_dict()
+    assert found["probability"]["offsets"] == pytest.approx(stored["probability"]["offsets"], abs=1e-6)
+    assert found["probability"]["slope"] == pytest.approx(stored["probability"]["slope"], rel=1e-6)
+    assert found["class_set_threshold"] == pytest.approx(stored["class_set_threshold"], abs=1e-6)
+    for part, values in stored["outline"].items():
+        assert found["outline"][part] == pytest.approx(values, abs=1e-6)
+
+
+def test_published_figures_are_those_of_the_kept_answers(lidc_folder):
+    nodules = read_nodules(lidc_folder)
+    kept = read_kept_answers(ROOT / "Resources" / "ModelCard" / "answers.npz", nodules)
+    published = json.loads((ROOT / "Resources" / "ModelCard" / "results.json").read_text(encoding="utf-8"))
+    found = evaluate([kept], nodules, repeats=20)
+    for setting, values in published["settings"].items():
+        own = found["settings"][setting]["figures"][published["main_run"]]
+        for key, figure in values["figures"][published["main_run"]].items():
+            assert own[key]["value"] == pytest.approx(figure["value"], abs=1e-9), (setting, key)

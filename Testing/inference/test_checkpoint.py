@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from CLIPLungLib.errors import CheckpointError
 from CLIPLungLib.inference.checkpoint import DEFAULT_CHECKPOINT, HEADER, load_checkpoint, save_checkpoint
+from CLIPLungLib.model.network import CLIPLungNetwork, NetworkConfig
 
 
 def parts(file):
@@ -43,6 +44,20 @@ def test_round_trip_keeps_weights_texts_and_settings(tiny_checkpoint_file, tmp_p
     assert again.provenance == checkpoint.provenance
     assert again.sha256 != checkpoint.sha256
     assert list(tmp_path.iterdir()) == [tmp_path / "again.safetensors"]
+
+
+@pytest.mark.parametrize("encoder", ["efficientnet", "channel"])
+def test_round_trip_of_other_encoders(tiny_checkpoint_file, tmp_path, encoder):
+    torch.manual_seed(1)
+    network = CLIPLungNetwork(NetworkConfig(encoder=encoder, planes=9, pixels=32, text_dim=16)).eval()
+    checkpoint = replace(load_checkpoint(tiny_checkpoint_file), network=network, feature_space=None)
+    save_checkpoint(tmp_path / "other.safetensors", checkpoint)
+    again = load_checkpoint(tmp_path / "other.safetensors").network
+    planes, exists = torch.rand(2, 9, 32, 32), torch.ones(2, 9, dtype=torch.bool)
+    # Weights are kept in half precision.
+    expected, found = (one(planes, exists).malignancy_score for one in (network, again))
+    torch.testing.assert_close(found, expected, atol=2e-2, rtol=0)
+    assert again.config.encoder == encoder
 
 
 def test_loaded_network_is_frozen_and_in_evaluation_mode(tiny_checkpoint_file):

@@ -10,6 +10,8 @@ import pytest
 from helpers.tiny_training import nodule
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.model.image_encoder import CHANNELS
+from CLIPLungLib.model.network import CLIPLungNetwork
 from CLIPLungLib.training import DEFAULT_CONFIG
 from CLIPLungLib.training.config import TrainConfig
 
@@ -214,3 +216,11 @@ def test_whole_numbers_stand_for_numbers_and_lists_for_tuples():
     assert isinstance(config.weight_decay, float)
     assert config.patch.spacing_mm == (2.0, 1.0, 1.0)
     assert config.train_folds == (0, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("encoder", ["slice", "efficientnet"])
+def test_encoders_are_chosen_by_name(encoder):
+    values = TrainConfig.read(DEFAULT_CONFIG).to_dict()
+    values["network"]["encoder"] = encoder
+    config = TrainConfig.from_dict(values)
+    assert CLIPLungNetwork(config.network).encoder.channels == CHANNELS[encoder]
