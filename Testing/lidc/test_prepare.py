@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -269,3 +272,41 @@ def test_the_command_makes_what_training_reads(tmp_path, database, capsys):
     again = TrainingPatches.load(tmp_path / "again.npz")
     np.testing.assert_array_equal(again.hu, patches.hu)
     assert main(["prepare", str(data), "--output", str(tmp_path / "again.npz"), "--folds", "x"]) == 2
+
+
+# Kills itself instead of giving the n-th file its final name.
+DEADLY = """
+import os, signal, sys
+from pathlib import Path
+from CLIPLungLib.cli import main
+left, replace = int(sys.argv[1]), Path.replace
+def deadly(self, target):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(self, target)
+Path.replace = deadly
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+@pytest.mark.parametrize("files", [2, 6])
+def test_killed_at_one_file_after_the_other(tmp_path, database, files):
+    for number, scan in enumerate(SCANS):
+        write_scan(tmp_path / "dicom" / str(number), scan.uid)
+    words = ["prepare", str(tmp_path / "dicom"), "--database", str(database), "--jobs", "1", "--output"]
+    assert main([*words, str(tmp_path / "whole")]) == 0
+    killed = subprocess.run(
+        [sys.executable, "-c", DEADLY, str(files), *words, str(tmp_path / "data")], capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert main([*words, str(tmp_path / "data")]) == 0
+    names = {path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file()}
+    assert {p.relative_to(tmp_path / "data") for p in (tmp_path / "data").rglob("*") if p.is_file()} == names
+    for name in ("nodules.csv", "origins.csv", "skipped.csv"):
+        assert (tmp_path / "data" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    found, wanted = (TrainingPatches.load(tmp_path / place / "patches.npz") for place in ("data", "whole"))
+    for name, values in vars(wanted).items():
+        np.testing.assert_array_equal(getattr(found, name), values)
