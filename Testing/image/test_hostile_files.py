@@ -307,6 +307,6 @@ def test_a_deflated_dicom_is_read_and_one_that_never_ends_is_refused(tmp_path):
 
 
 def test_a_folder_with_more_files_than_any_study_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(search, "MOST_FILES", 5)
+    monkeypatch.setattr(search, "MOST_FILES_OF_STUDY", 5)
     write_series(tmp_path, ramp_hu())
     assert_refused_at_once(tmp_path, "holds more than 5 files. Give the folder of the CT series")

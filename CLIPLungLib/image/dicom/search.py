@@ -9,18 +9,18 @@ from pathlib import Path
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.regular_file import is_regular
 
-MOST_FILES = 100_000
+MOST_FILES_OF_STUDY = 100_000
 # Around one file: a CD's folders hold some thousand; a home directory is not searched to its end.
 MOST_FILES_AROUND = 20_000
 # A UID stands among the first elements of a file, long before the pixels.
 UID_WITHIN_BYTES = 1 << 16
 
 
-def files_below(folder: Path, most: int = MOST_FILES) -> list[Path]:
+def files_below(folder: Path, most: int) -> list[Path]:
     """The regular files in a folder and its subfolders, each once, sorted.
 
     Raises:
-        InputError: more files than any CT study has.
+        InputError: there are more than `most`.
     """
     files = []
     for path in _walk(folder):

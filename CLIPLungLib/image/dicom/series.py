@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.dicom import search
 from CLIPLungLib.image.dicom.geometry import Stack, place_slices
 from CLIPLungLib.image.dicom.grouping import (
     TORN_FROM_SLICES,
@@ -72,7 +73,7 @@ def read_series(path: Path, series_uid: str | None = None) -> DicomSeries:
     """
     is_named = series_uid is not None
     if path.is_dir():
-        paths = files_below(path)
+        paths = files_below(path, search.MOST_FILES_OF_STUDY)
     else:
         series_uid = series_uid or read_headers(path)[0].series_uid
         paths = files_beside(path)
