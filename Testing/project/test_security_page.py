@@ -48,7 +48,7 @@ def test_the_limits_are_those_of_the_program():
     assert f"{regular_file.LONGEST_AXIS:,} along an axis" in PAGE
     assert regular_file.MOST_VOXELS == 1024 * 1024 * 4096
     assert pixels.MOST_PIXELS_PER_SLICE == 4096 * 4096
-    assert f"{search.MOST_FILES:,}" in PAGE
+    assert f"{search.MOST_FILES_OF_STUDY:,}" in PAGE
     assert (checkpoint.LARGEST_FILE_BYTES, checkpoint.MOST_TENSORS) == (1 << 30, 5000)
     assert (voxel_data.LARGE_BYTES, voxel_data.CT_RATIO_AT_MOST) == (256 << 20, 100)
 
