@@ -1,6 +1,7 @@
 """The figures of a reproduction: accuracy and AUC by both splits, the size-only floor, and paired differences.
 
-Every figure is over all folds at once, with a patient bootstrap. A row is judged when all its folds are there.
+Every figure is over all folds at once, with a patient bootstrap. While parts are missing, a split is judged on the folds that all
+rows have answered.
 """
 
 from __future__ import annotations
@@ -45,13 +46,21 @@ class Answers:
     nodules: NoduleSet
     parts: Mapping[Part, PartAnswers]
 
-    def logits(self, task: Task, split: str, row: Row) -> np.ndarray | None:
-        """(N, K) out-of-fold logits, NaN for nodules that are not of the task; None while a fold is missing."""
+    def rows(self, task: Task, split: str) -> list[Row]:
+        """Rows of which at least one fold is there."""
+        begun = {part.row for part in self.parts if (part.task, part.split) == (task, split)}
+        return [row for row in ROWS.values() if row in begun]
+
+    def judged_folds(self, task: Task, split: str) -> list[int]:
+        """Folds that all rows have answered; all folds where there is no row."""
+        rows = self.rows(task, split)
+        return [fold for fold in self.nodules.folds if all(Part(task, split, row, fold) in self.parts for row in rows)]
+
+    def logits(self, task: Task, split: str, row: Row) -> np.ndarray:
+        """(N, K) out-of-fold logits, NaN for nodules of folds that are not judged or that are not of the task."""
         found = np.full((len(self.nodules.label), len(task.classes)), np.nan)
-        for fold in self.nodules.folds:
-            answers = self.parts.get(Part(task, split, row, fold))
-            if answers is None:
-                return None
+        for fold in self.judged_folds(task, split):
+            answers = self.parts[Part(task, split, row, fold)]
             found[answers.nodule] = answers.logits
         return found
 
@@ -95,11 +104,13 @@ def _judge_setting(answers: Answers, setting: Setting) -> dict[str, Any]:
     judge = _Judge(setting, nodules.label[judged], patient_weights(nodules.patient[judged]))
     told: dict[tuple[str, str], np.ndarray] = {}
     for split in SPLITS:
-        told[SIZE, split] = _size_logits(nodules, setting.task, split)[judged]
-        for row in ROWS.values():
-            logits = answers.logits(setting.task, split, row)
-            if logits is not None:
-                told[row.name, split] = logits[judged]
+        folds = answers.judged_folds(setting.task, split)
+        if not folds:
+            continue
+        is_judged = np.isin(nodules.fold[split], folds)[:, None]
+        told[SIZE, split] = np.where(is_judged, _size_logits(nodules, setting.task, split), np.nan)[judged]
+        for row in answers.rows(setting.task, split):
+            told[row.name, split] = answers.logits(setting.task, split, row)[judged]
     names = [name for name in (SIZE, *ROWS) if any((name, split) in told for split in SPLITS)]
     figures = {
         name: {split: judge.figures(told[name, split]) for split in SPLITS if (name, split) in told} for name in names
@@ -121,6 +132,7 @@ def _judge_setting(answers: Answers, setting: Setting) -> dict[str, Any]:
                 gain.setdefault(f"{name} over {other}", {})[split] = difference
     return {
         "words": setting.words,
+        "folds": {split: answers.judged_folds(setting.task, split) for split in SPLITS},
         "nodules": len(judged),
         "patients": len(np.unique(nodules.patient[judged])),
         "figures": figures,
@@ -130,7 +142,7 @@ def _judge_setting(answers: Answers, setting: Setting) -> dict[str, Any]:
 
 
 class _Judge:
-    """Figures over the judged nodules of a setting, all over the same draws of patients.
+    """Figures over the judged nodules of a setting, all over the same draws of patients. Logits of NaN are no answers.
 
     Args:
         label: (n,) indices into vocabulary.CLASSES.
@@ -148,32 +160,43 @@ class _Judge:
 
     def figures(self, logits: np.ndarray) -> dict[str, Any]:
         """Accuracy, and AUC of malignant against benign, each with its interval."""
+        right, known = self._is_right(logits), np.isfinite(logits).all(axis=1)
         return {
-            "accuracy": estimate(lambda drawn: mean(self._is_right(logits), drawn), self.weights).to_dict(),
+            "accuracy": estimate(lambda drawn: _known_mean(right, drawn), self.weights, int(known.sum())).to_dict(),
             "auc": estimate(
-                lambda drawn: self._auc(logits, drawn), self.weights, n=int(self.is_extreme.sum())
+                lambda drawn: self._auc(logits, drawn), self.weights, int((known & self.is_extreme).sum())
             ).to_dict(),
         }
 
     def difference(self, logits: np.ndarray, others: np.ndarray) -> dict[str, Any]:
-        """Accuracy and AUC less those of others for the same nodules."""
+        """Accuracy and AUC less those of others; for the same nodules where both answer for all."""
         right, theirs = self._is_right(logits), self._is_right(others)
+        known = np.isfinite(logits).all(axis=1) | np.isfinite(others).all(axis=1)
         return {
-            "accuracy": estimate(lambda drawn: mean(right, drawn) - mean(theirs, drawn), self.weights).to_dict(),
+            "accuracy": estimate(
+                lambda drawn: _known_mean(right, drawn) - _known_mean(theirs, drawn), self.weights, int(known.sum())
+            ).to_dict(),
             "auc": estimate(
                 lambda drawn: self._auc(logits, drawn) - self._auc(others, drawn),
                 self.weights,
-                n=int(self.is_extreme.sum()),
+                int((known & self.is_extreme).sum()),
             ).to_dict(),
         }
 
     def _is_right(self, logits: np.ndarray) -> np.ndarray:
-        return np.asarray(self.decided[logits[:, self.columns].argmax(axis=1)] == self.label, np.float64)
+        is_right = self.decided[logits[:, self.columns].argmax(axis=1)] == self.label
+        return np.where(np.isfinite(logits).all(axis=1), is_right, np.nan)
 
     def _auc(self, logits: np.ndarray, weights: np.ndarray) -> np.ndarray:
         score = logits[:, self.malignant] - logits[:, self.benign]
-        extreme = self.is_extreme
+        extreme = self.is_extreme & np.isfinite(score)
         return auc(self.label[extreme] == MALIGNANT, score[extreme], weights[:, extreme])
+
+
+def _known_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(R,) mean of the values that are numbers."""
+    known = np.isfinite(values)
+    return mean(values[known], weights[:, known])
 
 
 def _size_logits(nodules: NoduleSet, task: Task, split: str) -> np.ndarray:

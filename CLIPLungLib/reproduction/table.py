@@ -31,7 +31,12 @@ def results_text(results: Mapping[str, Any]) -> str:
     parts = [_data_text(results), _method_text(results)]
     for name, judged in results["judged"].items():
         head = f"**LIDC-{name}**: {judged['words']}; {judged['nodules']} nodules of {judged['patients']} patients."
-        parts += [head, _figures_table(name, judged, results), _gain_table(judged, results)]
+        parts += [
+            head,
+            _folds_text(judged, results),
+            _figures_table(name, judged, results),
+            _gain_table(judged, results),
+        ]
     if results["missing"]:
         shown = ", ".join(results["missing"][:MISSING_SHOWN])
         rest = len(results["missing"]) - MISSING_SHOWN
@@ -77,6 +82,22 @@ def _method_text(results: Mapping[str, Any]) -> str:
         f"Trained for {epochs} epoch{'s' if epochs != 1 else ''}, {len(results['folds'])} folds, averaged weights of the last epoch. "
         f"Text encoder: {encoders or 'none'}. "
         f"Accuracy in percent; AUC of malignant against benign; 95 % intervals of {results['bootstraps']} patient bootstraps."
+    )
+
+
+def _folds_text(judged: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    """Which folds are judged; nothing when all are."""
+    all_folds, size = results["folds"], judged["figures"].get(SIZE, {})
+    if all(judged["folds"][split] == all_folds for split in SPLITS):
+        return ""
+    told = [
+        f"split by {split} folds {', '.join(map(str, judged['folds'][split]))} ({size[split]['accuracy']['n']} nodules)"
+        for split in SPLITS
+        if split in size
+    ]
+    return (
+        f"Judged so far, of {len(all_folds)} folds: {'; '.join(told) or 'none'}. The splits then answer for different nodules, so their "
+        "difference is not paired."
     )
 
 

@@ -111,7 +111,14 @@ def test_a_stopped_run_goes_on_and_ends_like_one_that_was_not(finished, folder, 
 
 def test_parts_of_a_run_can_be_made_apart_and_what_is_missing_is_said(finished, folder, tmp_path):
     first = run_in(tmp_path, folder, folds=[0], splits=[BY_PATIENT])
-    assert list(first["judged"]["A"]["figures"]) == ["size"]
+    judged = first["judged"]["A"]
+    assert judged["folds"] == {BY_NODULE: [0, 1, 2], BY_PATIENT: [0]}
+    of_fold = sum(nodule.fold == 0 for nodule in NODULES)
+    assert judged["figures"]["size"][BY_PATIENT]["accuracy"]["value"] == 1.0
+    assert {row: by_split[BY_PATIENT]["accuracy"]["n"] for row, by_split in judged["figures"].items()} == dict.fromkeys(
+        ("size", "cross-entropy", "clip-lung"), of_fold
+    )
+    assert f"split by patient folds 0 ({of_fold} nodules)" in (tmp_path / TABLE_NAME).read_text(encoding="utf-8")
     assert "3classes-by-nodule-clip-lung-fold1" in first["missing"]
     assert "**Not finished**: 10 parts are missing" in (tmp_path / TABLE_NAME).read_text(encoding="utf-8")
     run_in(tmp_path, folder, folds=[1, 2], splits=[BY_PATIENT])
