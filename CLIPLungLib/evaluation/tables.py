@@ -29,7 +29,6 @@ FIGURES_BEGIN, FIGURES_END = "<!-- figures: begin -->", "<!-- figures: end -->"
 RUN_LABELS = {
     READERS_DIAMETER: "size only: readers' diameter",
     OWN_DIAMETER: "size only: own diameter",
-    "published": "published CLIP-Lung, repaired",
     "cross_entropy": "cross entropy alone",
     "image_class": "+ image-class",
     "image_attribute": "+ image-attribute",
