@@ -21,8 +21,9 @@ from CLIPLungLib.reproduction.run import RESULTS_NAME, TABLE_NAME, reproduce
 from CLIPLungLib.reproduction.table import BEGIN, END, write_page_table
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread():
+    """Sums in a fixed order: runs are compared to the last digit."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
