@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from CLIPLungLib.dataset.array_file import read_arrays
+from CLIPLungLib.dataset.insertion import Host, insertions
 from CLIPLungLib.dataset.nodule_table import IMAGE_KINDS, MASK_KINDS, TABLE_NAME, Nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
@@ -18,8 +19,9 @@ from CLIPLungLib.image.read import read_ct
 
 logger = logging.getLogger(__name__)
 SLICES_NAME = "slices.npz"
-# What a training patch or an answer is of; a background point lies in a cube or crop, well beyond the nodule.
-PATCH_KINDS = ("volume", "slice", "cube", "crop", "background")
+# What a training patch or an answer is of; a background point lies in a cube or crop, well beyond the nodule; an inserted nodule is
+# that of a volume, put into other lung.
+PATCH_KINDS = ("volume", "slice", "cube", "crop", "background", "inserted")
 TRUE_CONTEXT = ("cube", "crop")
 # Points without a nodule, taken from every cube and crop: how many, and how far from the nodule's rim.
 BACKGROUND_POINTS, BACKGROUND_BEYOND_MM = 6, 10.0
@@ -36,12 +38,14 @@ class NoduleImage:
         kind: one of PATCH_KINDS.
         ct: the image, in a frame of its own.
         point_ras: (3,) RAS mm.
+        outline: the readers', where it is at hand.
     """
 
     nodule: int
     kind: str
     ct: CTVolume
     point_ras: np.ndarray
+    outline: NoduleOutline | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,37 +61,62 @@ class NoduleOutline:
     point_ras: np.ndarray
 
 
-def nodule_images(folder: Path, nodules: Sequence[Nodule], chosen: Sequence[int]) -> Iterator[NoduleImage]:
+def nodule_images(
+    folder: Path, nodules: Sequence[Nodule], chosen: Sequence[int], hosts: Sequence[Host] = ()
+) -> Iterator[NoduleImage]:
     """Every image of the chosen nodules, with background points; one file is in memory at a time.
 
     Args:
         folder: of the table; its file SLICES_NAME may be missing.
         nodules: all rows of the table.
         chosen: indices of the wanted rows.
+        hosts: lung that outlined volumes are put into, one each.
     """
     slices = read_slices(folder, nodules)
     for index in chosen:
         nodule = nodules[index]
         slice_hu = None if slices is None or nodule.slice_index is None else slices[nodule.slice_index]
-        yield from images_of_nodule(folder, index, nodule, slice_hu)
+        yield from images_of_nodule(folder, index, nodule, slice_hu, Surroundings(BACKGROUND_POINTS, tuple(hosts), 1))
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is taken besides the images of a nodule.
+
+    Attributes:
+        background: how many points each cube and crop gives at most.
+        hosts: lung to put outlined volumes into.
+        insertions: into how many of them.
+    """
+
+    background: int = BACKGROUND_POINTS
+    hosts: tuple[Host, ...] = ()
+    insertions: int = 0
 
 
 def images_of_nodule(
-    folder: Path, index: int, nodule: Nodule, slice_hu: np.ndarray | None, background: int = BACKGROUND_POINTS
+    folder: Path, index: int, nodule: Nodule, slice_hu: np.ndarray | None, surroundings: Surroundings
 ) -> Iterator[NoduleImage]:
-    """Every image of one nodule, with background points.
+    """Every image of one nodule, with background points and the nodule in other lung.
 
     Args:
         index: of its row.
         slice_hu: (rows, columns) HU of its single slice; None without one.
-        background: how many points each cube and crop gives at most.
+        surroundings: what to take besides.
     """
+    outlines = nodule_outlines(folder, nodule)
     for kind in (kind for kind in IMAGE_KINDS if kind in nodule.images):
         ct, point_ras = image_and_click(folder, nodule, kind)
-        yield NoduleImage(index, kind, ct, point_ras)
+        outline = outlines.get(kind)
+        yield NoduleImage(index, kind, ct, point_ras, outline)
         if kind in TRUE_CONTEXT:
-            for point in background_points(ct, nodule)[:background]:
+            for point in background_points(ct, nodule)[: surroundings.background]:
                 yield NoduleImage(index, "background", ct, point)
+        elif outline is not None:
+            for found in insertions(folder, nodule, ct, outline.inside, surroundings.hosts, surroundings.insertions):
+                yield NoduleImage(
+                    index, "inserted", found.ct, found.point_ras, NoduleOutline(found.outline, found.point_ras)
+                )
     if slice_hu is not None:
         yield NoduleImage(index, "slice", slice_volume(slice_hu, nodule.slice_pixel_mm), np.zeros(3))
 

@@ -83,6 +83,13 @@ class Nodule:
         """Index into vocabulary.CLASSES; only where `has_malignancy`."""
         return malignancy_class(self.malignancy)
 
+    def vote_shares(self) -> np.ndarray:
+        """(4,) share of the readers' votes above 1, 2, 3 and 4; a mean alone counts as votes of its two neighbours."""
+        cuts = np.arange(1, 5)
+        if self.malignancy_ratings and self.truth == READERS:
+            return np.asarray((np.array(self.malignancy_ratings)[:, None] > cuts).mean(axis=0))
+        return np.asarray(np.clip(self.malignancy - cuts, 0, 1))
+
     def mean_rating(self, attribute: str) -> float:
         """Mean of the readers' codes; NaN without any."""
         codes = self.ratings[attribute]

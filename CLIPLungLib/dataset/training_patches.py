@@ -17,14 +17,15 @@ import numpy as np
 from CLIPLungLib.atomic_write import remove_leftovers, writing
 from CLIPLungLib.dataset.array_file import read_arrays
 from CLIPLungLib.dataset.image_choice import one_image_per_nodule
+from CLIPLungLib.dataset.insertion import read_hosts
 from CLIPLungLib.dataset.nodule_images import (
     PATCH_KINDS,
     TRUE_CONTEXT,
     NoduleImage,
     NoduleOutline,
+    Surroundings,
     background_points_per_image,
     images_of_nodule,
-    nodule_outlines,
     read_slices,
 )
 from CLIPLungLib.dataset.nodule_table import IMAGE_KINDS, TABLE_NAME, Nodule, is_trusted, read_nodules
@@ -39,6 +40,8 @@ MARGIN_PIXELS = 8
 EMPTY_BEYOND_MM = 3.0
 # How much of the scan around a background point is kept.
 BACKGROUND_HALF_MM = 8.0
+# Into so many hosts every outlined volume is put.
+INSERTIONS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,19 +180,20 @@ def prepare_patches(
     """
     folder = Path(folder)
     nodules = read_nodules(folder)
-    slices, points = read_slices(folder, nodules), background_points_per_image(nodules)
+    slices = read_slices(folder, nodules)
+    surroundings = Surroundings(background_points_per_image(nodules), read_hosts(folder), INSERTIONS)
     tasks = (
         _NoduleTask(
             folder,
             index,
             nodule,
             None if slices is None or nodule.slice_index is None else slices[nodule.slice_index],
-            points,
+            surroundings,
         )
         for index, nodule in enumerate(nodules)
     )
     widened = _widened(spec)
-    joined = _Joined(widened, sum(_planes_at_most(nodule, widened, points) for nodule in nodules))
+    joined = _Joined(widened, sum(_planes_at_most(nodule, widened, surroundings) for nodule in nodules))
     for done, stacks in enumerate(each_result(partial(_stacks, spec=widened), tasks, min(jobs, len(nodules)))):
         if progress:
             progress(done, len(nodules))
@@ -218,29 +222,29 @@ class _Stack:
 
 @dataclass(frozen=True, eq=False)
 class _NoduleTask:
-    """One nodule to cut: its row and the number of it, its single slice, and how many background points each image gives."""
+    """One nodule to cut: its row and the number of it, its single slice, and what is taken besides its images."""
 
     folder: Path
     index: int
     nodule: Nodule
     slice_hu: np.ndarray | None
-    background: int
+    surroundings: Surroundings
 
 
 def _stacks(task: _NoduleTask, spec: PatchSpec) -> list[_Stack]:
     """One stack for each image of a nodule, and those of background around it."""
-    outlines = nodule_outlines(task.folder, task.nodule)
-    images = images_of_nodule(task.folder, task.index, task.nodule, task.slice_hu, task.background)
-    return [_stack(image, task.nodule, outlines.get(image.kind), spec) for image in images]
+    images = images_of_nodule(task.folder, task.index, task.nodule, task.slice_hu, task.surroundings)
+    return [_stack(image, task.nodule, spec) for image in images]
 
 
-def _planes_at_most(nodule: Nodule, spec: PatchSpec, background: int) -> int:
+def _planes_at_most(nodule: Nodule, spec: PatchSpec, surroundings: Surroundings) -> int:
     """How many planes the stacks of a nodule can have."""
-    planes = spec.shape[0]
+    planes, background = spec.shape[0], surroundings.background
     near = min(planes, int(2 * BACKGROUND_HALF_MM / spec.spacing_mm[0]) + 1)
     whole = sum(kind in nodule.images for kind in IMAGE_KINDS) * planes
     around = sum(kind in nodule.images for kind in TRUE_CONTEXT) * background * near
-    return whole + around + (nodule.slice_index is not None)
+    inserted = ("volume" in nodule.images) * min(surroundings.insertions, len(surroundings.hosts)) * planes
+    return whole + around + inserted + (nodule.slice_index is not None)
 
 
 class _Joined:
@@ -278,7 +282,7 @@ class _Joined:
         )
 
 
-def _stack(image: NoduleImage, nodule: Nodule, outline: NoduleOutline | None, spec: PatchSpec) -> _Stack:
+def _stack(image: NoduleImage, nodule: Nodule, spec: PatchSpec) -> _Stack:
     """The planes of the patch around a click that exist in the image; of background only those near it.
 
     Raises:
@@ -291,7 +295,7 @@ def _stack(image: NoduleImage, nodule: Nodule, outline: NoduleOutline | None, sp
         chosen = chosen & (np.abs(height_mm) <= BACKGROUND_HALF_MM)
         inside, is_outlined = np.zeros(spec.shape, np.uint8), True
     else:
-        inside, is_outlined = _outline(nodule, outline, spec), outline is not None
+        inside, is_outlined = _outline(nodule, image.outline, spec), image.outline is not None
     if not chosen.any():
         raise InputError(
             f"The {image.kind} of nodule {nodule.nodule_id} does not hold the click on it. Mend its point_ras."

@@ -174,6 +174,9 @@ def _check_header(path: Path, header: Any, tensors: int) -> None:
         )
     if tensors > MOST_TENSORS:
         raise CheckpointError(f"Weights file {path} holds {tensors} tensors and no CLIPLung network.{_REMEDY}")
+    if isinstance(header.get("network"), dict):
+        # Weights of before there was a choice.
+        header["network"].setdefault("ordinal_rating", False)
     check({name: header[name] for name in header if name not in ("format", "version", "vocabulary")}, SCHEMAS[version])
 
 

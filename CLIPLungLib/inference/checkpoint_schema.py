@@ -133,6 +133,7 @@ HEADER_SCHEMA: Schema = {
         "groups": whole(1, 64),
         "text_dim": whole(1, 4096),
         "dropout": number(0, 1),
+        "ordinal_rating": one_of(True, False),
     },
     "patch": {
         "shape": each(3, whole(1, 512)),

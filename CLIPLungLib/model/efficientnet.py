@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -43,6 +44,8 @@ STAGES = (
 )
 # The stages whose maps are given, of 1/2, 1/4, 1/8, 1/16 and 1/32 of the image's size; and their channels.
 GIVEN = (0, 1, 2, 4, 6)
+# With the stem they see edges and spots; half of the time of a training step would go into them.
+EARLY_STAGES = 2
 WIDTHS = tuple(STAGES[index].channels for index in GIVEN)
 
 
@@ -62,6 +65,21 @@ class EfficientNetLite0(nn.Module):
             stages.append(nn.Sequential(first, *rest))
             width = stage.channels
         self.stages = nn.Sequential(*stages)
+        self._frozen: list[nn.Module] = []
+
+    def freeze_early(self) -> None:
+        """Keep the stem and the first EARLY_STAGES as they are, their running statistics too: edges are edges everywhere."""
+        self._frozen = [self.stem, *self.stages[:EARLY_STAGES]]
+        for part in self._frozen:
+            part.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> EfficientNetLite0:
+        """As of any module; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(N, 3, H, W) about -1..1 -> maps (N, WIDTHS[i], H / 2^(i+1), W / 2^(i+1)), from fine to coarse."""
@@ -96,6 +114,13 @@ class SameConv(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.groups > 1 and x.device.type == "cpu" and x.dtype == torch.bfloat16:
+            # Filters of single channels are several times slower in half precision on processors.
+            with torch.autocast("cpu", enabled=False):
+                return self._convolved(x.float())
+        return self._convolved(x)
+
+    def _convolved(self, x: Tensor) -> Tensor:
         (kernel, _), (stride, _) = self.kernel_size, self.stride
         height, width = (max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in x.shape[2:])
         if height == width and height % 2 == 0:

@@ -115,7 +115,10 @@ class OutlineDecoder(nn.Module):
             )
             for _ in widths[1:]
         )
-        self.logits = nn.Sequential(nn.Conv2d(OUTLINE_WIDTH, 4, 1), nn.PixelShuffle(2))
+        pixels = nn.Conv2d(OUTLINE_WIDTH, 4, 1)
+        # Nearly all pixels lie outside: to start there saves the first epochs.
+        nn.init.constant_(pixels.bias, -3.0)  # type: ignore[arg-type] # it has one
+        self.logits = nn.Sequential(pixels, nn.PixelShuffle(2))
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Maps from coarse to fine -> (N, H, W) logits at twice the size of the finest."""

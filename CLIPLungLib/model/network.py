@@ -19,6 +19,9 @@ from CLIPLungLib.model.image_encoder import (
 )
 from CLIPLungLib.vocabulary import CLASSES
 
+# Between the votes 1 and 2, 2 and 3, 3 and 4, 4 and 5.
+VOTE_CUTS = 4
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -31,6 +34,7 @@ class NetworkConfig:
         groups: channel groups T, each with its own feature in the text space.
         text_dim: dimension D of the text features.
         dropout: on the pooled feature.
+        ordinal_rating: whether the rating is read from the probabilities that a reader's vote exceeds 1, 2, 3 and 4, not from one number.
     """
 
     encoder: str = SLICE
@@ -39,6 +43,7 @@ class NetworkConfig:
     groups: int = 4
     text_dim: int = 384
     dropout: float = 0.3
+    ordinal_rating: bool = False
 
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
@@ -61,6 +66,7 @@ class NetworkOutput:
         maps: of the image encoder.
         class_logits: (B, 3) of CLASSES.
         rating: (B,) estimated mean malignancy rating (about 1..5).
+        vote_logits: (B, 4) of a reader's vote exceeding 1, 2, 3 and 4; None where the rating is one number.
         log_diameter: (B,) natural logarithm of the diameter in mm.
         image_features: (B, T, D) unit vectors in the text space, one per channel group.
         pooled: (B, 2 C) the feature all of these are read from.
@@ -69,6 +75,7 @@ class NetworkOutput:
     maps: FeatureMaps
     class_logits: Tensor
     rating: Tensor
+    vote_logits: Tensor | None
     log_diameter: Tensor
     image_features: Tensor
     pooled: Tensor
@@ -114,11 +121,11 @@ class CLIPLungNetwork(nn.Module):
         width = 2 * self.encoder.channels
         self.dropout = nn.Dropout(config.dropout)
         self.class_head = nn.Linear(width, len(CLASSES))
-        self.rating_head = nn.Linear(width, 1)
+        self.rating_head = nn.Linear(width, VOTE_CUTS if config.ordinal_rating else 1)
         self.diameter_head = nn.Linear(width, 1)
         self.projection = ChannelGroupProjection(self.encoder.channels, config.groups, config.text_dim)
         # A head that no loss trains says the same of every nodule.
-        for head, start in ((self.rating_head, 3.0), (self.diameter_head, 2.0)):
+        for head, start in ((self.rating_head, 0.0 if config.ordinal_rating else 3.0), (self.diameter_head, 2.0)):
             nn.init.zeros_(head.weight)
             nn.init.constant_(head.bias, start)
 
@@ -130,10 +137,13 @@ class CLIPLungNetwork(nn.Module):
         """The answer for the feature maps of so many patches; Grad-CAM differentiates this part alone."""
         pooled = maps.pooled(patches)  # (B, 2, C)
         flat = self.dropout(pooled.flatten(1))
+        votes = self.rating_head(flat)
+        rating = 1 + torch.sigmoid(votes.float()).sum(dim=1) if self.config.ordinal_rating else votes.squeeze(1)
         return NetworkOutput(
             maps,
             self.class_head(flat),
-            self.rating_head(flat).squeeze(1),
+            rating,
+            votes if self.config.ordinal_rating else None,
             self.diameter_head(flat).squeeze(1),
             self.projection(pooled),
             pooled.flatten(1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,8 +21,11 @@ from CLIPLungLib.training.objective import Targets
 from CLIPLungLib.vocabulary import ATTRIBUTES
 
 # How often each kind of image is drawn when a nodule has several.
-KIND_WEIGHTS = {"volume": 0.5, "slice": 0.25, "cube": 0.25, "crop": 0.25}
-BACKGROUND = PATCH_KINDS.index("background")
+KIND_WEIGHTS = {"volume": 0.3, "slice": 0.15, "cube": 0.15, "crop": 0.15, "inserted": 0.4}
+BACKGROUND, VOLUME, SLICE = (PATCH_KINDS.index(kind) for kind in ("background", "volume", "slice"))
+# Planes of these kinds beyond the nodule's ends show true surroundings.
+WITH_SURROUNDINGS = tuple(PATCH_KINDS.index(kind) for kind in (*TRUE_CONTEXT, "inserted"))
+BACKGROUND_PLANES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,29 +59,41 @@ class TrainingSet:
         is_apart = np.isin(patients, apart)
         self.validation_nodules = np.flatnonzero(in_folds & is_apart)
         chosen = (in_folds & ~is_apart)[patches.nodule]
-        shows_nodule = patches.kind != BACKGROUND
+        of_nodule = patches.kind != BACKGROUND
         self.patches_of_nodule = {
-            int(n): np.flatnonzero(chosen & shows_nodule & (patches.nodule == n))
-            for n in np.unique(patches.nodule[chosen & shows_nodule])
+            int(n): np.flatnonzero(chosen & of_nodule & (patches.nodule == n))
+            for n in np.unique(patches.nodule[chosen & of_nodule])
         }
         if not self.patches_of_nodule:
             raise InputError(
                 f"There is no nodule to learn from in the folds {list(config.train_folds)}. Choose other folds, or a smaller validation_share."
             )
+        self.shows_nodule: np.ndarray = np.asarray(patches.outline.any(axis=(1, 2)))
         # Background alone would teach that nothing has an outline.
-        self.learns_outline = bool(patches.is_outlined[chosen & shows_nodule].any())
-        self.background_patches = np.flatnonzero(chosen & ~shows_nodule & self.learns_outline)
+        self.learns_outline = bool(patches.is_outlined[chosen & of_nodule].any())
+        self.background_patches = np.flatnonzero(chosen & ~of_nodule & self.learns_outline)
+        self.only_slices = [n for n, own in self.patches_of_nodule.items() if (patches.kind[own] == SLICE).all()]
+        self.more_than_slices = sorted(set(self.patches_of_nodule) - set(self.only_slices))
         self.empty_planes = _empty_planes(patches, np.flatnonzero(chosen))
         self.sample_weight = sample_weights(nodules, list(self.patches_of_nodule))
 
     def steps(self) -> int:
         """Batches per epoch."""
-        return max(1, len(self.patches_of_nodule) // self.config.batch_size)
+        return max(1, (len(self.more_than_slices) + self._slices_of_epoch()) // self.config.batch_size)
+
+    def nodules_of_epoch(self, epoch: int) -> np.ndarray:
+        """Indices of the nodules that an epoch shows, in its order; the last ones that fill no batch are left out."""
+        rng = np.random.default_rng([self.config.seed, epoch])
+        of_slices = rng.permutation(self.only_slices)[: self._slices_of_epoch()]
+        return rng.permutation(np.concatenate([self.more_than_slices, of_slices]).astype(np.int64))
+
+    def _slices_of_epoch(self) -> int:
+        """How many nodules of which there is only a slice an epoch shows."""
+        return math.ceil(self.config.slice_share * len(self.only_slices))
 
     def epoch(self, epoch: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
         """The batches of one epoch, or the share of each that falls to one of several processes."""
-        rng = np.random.default_rng([self.config.seed, epoch])
-        order = rng.permutation(list(self.patches_of_nodule))
+        order = self.nodules_of_epoch(epoch)
         size = self.config.batch_size
         background = self.config.background_patches if len(self.background_patches) else 0
         for step in range(self.steps()):
@@ -95,7 +111,7 @@ class TrainingSet:
         slots = np.concatenate([slots for _, _, slots in draws])
         patch_of_plane = np.repeat(np.arange(len(draws)), [len(own) for _, own, _ in draws])
         kind = self.patches.kind[chosen]
-        narrow = kind != PATCH_KINDS.index("volume")
+        narrow = kind != VOLUME
         grids = random_grids(self.config.patch, self.patches.hu.shape[-1], narrow, generators)[patch_of_plane]
         hu = apply_grids(torch.from_numpy(self.patches.hu[planes].astype(np.float32)), grids)
         hu = random_grey(hu, patch_of_plane, generators)
@@ -115,20 +131,36 @@ class TrainingSet:
         weights = np.array([KIND_WEIGHTS[PATCH_KINDS[kind]] for kind in self.patches.kind[patches]])
         patch = int(rng.choice(patches, p=weights / weights.sum()))
         planes, slots = self._draw_planes(patch, rng)
-        free = np.setdiff1d(np.arange(self.config.patch.shape[0]), slots)
-        wanted = int(rng.integers(self.config.empty_planes + 1)) if len(self.empty_planes) else 0
-        count = min(wanted, len(free))
-        empty_planes = rng.choice(self.empty_planes, count) if count else np.array([], dtype=np.int64)
-        empty_slots = rng.choice(free, count, replace=False)
+        empty_planes, empty_slots = self._draw_empty(patch, slots, rng)
         return patch, np.concatenate([planes, empty_planes]), np.concatenate([slots, empty_slots])
 
     def _draw_planes(self, patch: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Some planes of a patch, the middle one among them, and their slots."""
-        planes = np.arange(self.patches.planes(patch).start, self.patches.planes(patch).stop)
+        """Planes of a patch that show its nodule, the middle one among them, and their slots; of background any planes."""
+        planes = self._planes(patch)
         middle = planes[np.argmin(np.abs(self.patches.height_mm[planes]))]
-        others = rng.permutation(planes[planes != middle])[: self.config.largest_stack - 1]
-        drawn = np.concatenate([[middle], others])
+        is_background = self.patches.kind[patch] == BACKGROUND
+        others = planes[(planes != middle) & (is_background | self.shows_nodule[planes])]
+        count = BACKGROUND_PLANES if is_background else self.config.largest_stack
+        drawn = np.concatenate([[middle], rng.permutation(others)[: count - 1]])
         return drawn, self.patches.slots(drawn, self.config.patch)
+
+    def _draw_empty(self, patch: int, taken: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Planes without the nodule and their slots: of the patch itself where its scan goes on, otherwise of other scans."""
+        wanted = int(rng.integers(self.config.empty_planes + 1))
+        if self.patches.kind[patch] in WITH_SURROUNDINGS:
+            planes = self._planes(patch)
+            drawn = rng.permutation(planes[~self.shows_nodule[planes]])[:wanted]
+            slots = self.patches.slots(drawn, self.config.patch)
+            free = ~np.isin(slots, taken)
+            return drawn[free], slots[free]
+        free_slots = np.setdiff1d(np.arange(self.config.patch.shape[0]), taken)
+        count = min(wanted, len(free_slots)) if len(self.empty_planes) else 0
+        drawn = rng.choice(self.empty_planes, count) if count else np.array([], dtype=np.int64)
+        return drawn, rng.choice(free_slots, count, replace=False)
+
+    def _planes(self, patch: int) -> np.ndarray:
+        planes = self.patches.planes(patch)
+        return np.arange(planes.start, planes.stop)
 
 
 def sample_weights(nodules: Sequence[Nodule], learned: Sequence[int]) -> np.ndarray:
@@ -215,6 +247,7 @@ def _targets(
     return Targets(
         label=torch.tensor([row.label if row.has_malignancy else 0 for row in rows]),
         rating=_single(np.where(is_rated, malignancy, 0.0)),
+        vote_shares=_single(np.nan_to_num(np.stack([row.vote_shares() for row in rows]))),
         has_malignancy=_single(is_rated),
         level_weight=torch.from_numpy(np.stack([row.level_shares() for row in rows]) / len(ATTRIBUTES)),
         log_diameter=_single(np.where(is_sized, diameter_mm, 1.0)).log(),

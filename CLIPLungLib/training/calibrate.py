@@ -1,4 +1,8 @@
-"""Calibrations from the answers of a cross-validation: every nodule counts, and none was seen by the network that answered for it."""
+"""Calibrations from the answers of a cross-validation: every nodule counts, and none was seen by the network that answered for it.
+
+Probabilities and sizes are fitted on volumes and slices, as there are most of these; fitted on nodules put into other lung they were
+worse in true surroundings, too. The limits of the warnings are about what a click meets, so surroundings count for them.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,14 @@ from CLIPLungLib.calibration.measurement import fit_measurement_calibration
 from CLIPLungLib.calibration.ordinal import fit_calibration
 from CLIPLungLib.calibration.out_of_distribution import fit_limits
 from CLIPLungLib.calibration.sphericity import fit_sphericity
-from CLIPLungLib.dataset.image_choice import one_image_per_nodule
+from CLIPLungLib.dataset.image_choice import AS_CLICKED, one_image_per_nodule
 from CLIPLungLib.dataset.nodule_table import Nodule, fewest_readers, is_trusted
 from CLIPLungLib.training.fold_answers import FoldAnswers
 
 # Calibrations are fitted on, and figures are about, nodules that so many readers rated.
 FEWEST_READERS = 3
 # A single slice shows less of a nodule than any scan does, and would loosen the limits of the warnings.
-WHOLE_NODULE = ("volume", "cube", "crop")
+WHOLE_NODULE = ("volume", "cube", "crop", "inserted")
 
 
 def fit_calibrations(answers: FoldAnswers, nodules: Sequence[Nodule], draws_outline: bool) -> Calibrations:
@@ -46,7 +50,7 @@ def _fit_outline(answers: FoldAnswers, rated: FoldAnswers, nodules: Sequence[Nod
     is_sized = np.array([np.isfinite(nodules[index].diameter_mm) for index in rated.nodule], dtype=bool)
     whole = rated.of(rated.is_kind(*WHOLE_NODULE) & is_sized & np.isfinite(rated.diameter_mm))
     outlined = [nodules[index] for index in whole.nodule]
-    seen = answers.of(answers.is_kind(*WHOLE_NODULE) & ~answers.refused)
+    seen = answers.of(one_answer_per_nodule(answers, nodules, 0, AS_CLICKED) & answers.is_kind(*WHOLE_NODULE))
     return OutlineCalibrations(
         diameter=fit_measurement_calibration(whole.diameter_mm, np.array([n.diameter_mm for n in outlined])),
         volume=fit_measurement_calibration(whole.volume_mm3, np.array([n.volume_mm3 for n in outlined])),
@@ -61,7 +65,9 @@ def _fit_outline(answers: FoldAnswers, rated: FoldAnswers, nodules: Sequence[Nod
     )
 
 
-def one_answer_per_nodule(answers: FoldAnswers, nodules: Sequence[Nodule], fewest_readers: int) -> np.ndarray:
+def one_answer_per_nodule(
+    answers: FoldAnswers, nodules: Sequence[Nodule], fewest_readers: int, order: tuple[str, ...] | None = None
+) -> np.ndarray:
     """(V,) bool: one answer of every nodule with enough readers, see `one_image_per_nodule`; refused clicks have none."""
     enough = np.array([is_trusted(nodules[index], fewest_readers) for index in answers.nodule], dtype=bool)
-    return one_image_per_nodule(answers.nodule, answers.kind, enough & ~answers.refused)
+    return one_image_per_nodule(answers.nodule, answers.kind, enough & ~answers.refused, order)

@@ -12,7 +12,7 @@ from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.patch import PatchSpec
 from CLIPLungLib.inference.checkpoint import LARGEST_PATCH_VOXELS
-from CLIPLungLib.model.encoder_names import CHANNEL, ENCODERS
+from CLIPLungLib.model.encoder_names import CHANNEL, EFFICIENTNET, ENCODERS
 from CLIPLungLib.model.image_encoder import CHANNELS
 from CLIPLungLib.model.network import NetworkConfig
 from CLIPLungLib.training.objective import LossWeights
@@ -34,8 +34,11 @@ class TrainConfig:
         learning_rate: highest of the one-cycle schedule (AdamW).
         weight_decay: of AdamW.
         ema_decay: of the averaged weights, which are the ones evaluated and kept.
+        pretrained_trunk: whether the encoder starts with the ImageNet weights of a package ("efficientnet" only).
+        trunk_rate: share of the learning rate for weights that are pretrained.
+        slice_share: share of the nodules that only a single slice shows, drawn anew for every epoch.
         largest_stack: planes of a nodule per step at most.
-        empty_planes: nodule-free planes of other scans added per nodule at most, so that the gate learns to pass over them.
+        empty_planes: nodule-free planes added per nodule at most, so that the gate learns to pass over them.
         text_encoder: "minilm" or "clip".
         conditioned_texts: images per batch (of each process) with texts of their own; -1 for all, as in the paper.
         text_interval: steps from one encoding of the texts to the next.
@@ -53,6 +56,9 @@ class TrainConfig:
     learning_rate: float
     weight_decay: float
     ema_decay: float
+    pretrained_trunk: bool
+    trunk_rate: float
+    slice_share: float
     largest_stack: int
     empty_planes: int
     text_encoder: str
@@ -127,6 +133,12 @@ def _number(words: str, is_allowed: Callable[[float], bool]) -> Rule:
     return check
 
 
+def _true_or_false(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
 def _one_of(*names: str) -> Rule:
     def check(value: Any) -> str:
         if not isinstance(value, str) or value not in names:
@@ -165,6 +177,7 @@ _ANY_NUMBER = _number("a number", lambda _: True)
 _POSITIVE = _number("a number above 0", lambda value: value > 0)
 _NOT_NEGATIVE = _number("a number of at least 0", lambda value: value >= 0)
 _SHARE = _number("a number of at least 0 and below 1", lambda value: 0 <= value < 1)
+_SHARE_OF_ALL = _number("a number above 0 and at most 1", lambda value: 0 < value <= 1)
 _RULES: dict[str, Rule | dict[str, Rule]] = {
     "train_folds": _folds,
     "epochs": _whole(1),
@@ -172,6 +185,9 @@ _RULES: dict[str, Rule | dict[str, Rule]] = {
     "learning_rate": _POSITIVE,
     "weight_decay": _NOT_NEGATIVE,
     "ema_decay": _SHARE,
+    "pretrained_trunk": _true_or_false,
+    "trunk_rate": _SHARE_OF_ALL,
+    "slice_share": _SHARE_OF_ALL,
     "largest_stack": _whole(1),
     "empty_planes": _whole(0),
     "text_encoder": _one_of("minilm", "clip"),
@@ -192,6 +208,7 @@ _RULES: dict[str, Rule | dict[str, Rule]] = {
         "groups": _whole(1),
         "text_dim": _whole(1),
         "dropout": _SHARE,
+        "ordinal_rating": _true_or_false,
     },
     "losses": dict.fromkeys(LossWeights.__dataclass_fields__, _NOT_NEGATIVE),
 }
@@ -236,5 +253,9 @@ def _require_fit(config: TrainConfig) -> None:
         raise ValueError(f"patch.spacing_mm must be the same for rows and columns, not {list(patch.spacing_mm)}")
     if not any(vars(losses).values()):
         raise ValueError("losses are all 0, so there is nothing to learn")
+    if config.pretrained_trunk and network.encoder != EFFICIENTNET:
+        raise ValueError(
+            f"pretrained_trunk must be false for the encoder '{network.encoder}', of which there are no such weights"
+        )
     if network.encoder == CHANNEL and (losses.gate or losses.outline):
         raise ValueError("losses.gate and losses.outline must be 0 for the encoder 'channel', which draws no outline")

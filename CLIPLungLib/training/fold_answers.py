@@ -11,6 +11,7 @@ import numpy as np
 
 from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.dataset.array_file import read_arrays
+from CLIPLungLib.dataset.insertion import read_hosts
 from CLIPLungLib.dataset.nodule_images import PATCH_KINDS, NoduleImage, nodule_images
 from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
@@ -118,7 +119,7 @@ def answer_fold(
     fold: int,
     progress: Callable[[int], None] | None = None,
 ) -> FoldAnswers:
-    """Answers for every image of every nodule of a fold.
+    """Answers for every image of every nodule of a fold, and for every outlined volume in other lung.
 
     Args:
         classifier: with the network that has not seen the fold; calibrations are not used.
@@ -129,7 +130,8 @@ def answer_fold(
     """
     chosen = [index for index, nodule in enumerate(nodules) if nodule.fold == fold]
     rows: list[tuple[NoduleImage, Reading | None]] = []
-    for images in _batched(nodule_images(data_folder, nodules, chosen), PATCHES_PER_BATCH):
+    every_image = nodule_images(data_folder, nodules, chosen, read_hosts(data_folder))
+    for images in _batched(every_image, PATCHES_PER_BATCH):
         rows += _answered(classifier, images)
         if progress:
             progress(len(rows))

@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     from CLIPLungLib.training.trainer import Trainer
 
 
+# A sample is enough for the few directions that are kept.
+PATCHES_AT_MOST = 1200
+
+
 def learned_features(trainer: Trainer) -> np.ndarray:
-    """(N, 2 C) pooled features of the patches a finished training has learned from, unchanged by augmentation."""
+    """(N, 2 C) pooled features of patches a finished training has learned from, unchanged by augmentation; a random sample of many."""
     network = trainer.best_network.to(trainer.device)
-    chosen, parts = trainer.learned_patches(), []
+    learned, parts = trainer.learned_patches(), []
+    chosen = np.sort(np.random.default_rng(trainer.config.seed).permutation(learned)[:PATCHES_AT_MOST])
     with torch.inference_mode():
         for _, batch in evaluation_batches(
             trainer.training_patches, trainer.data.nodules, chosen, trainer.config.patch

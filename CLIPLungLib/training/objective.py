@@ -49,6 +49,7 @@ class Targets:
     Attributes:
         label: (B,) class index of the mean malignancy.
         rating: (B,) mean malignancy rating.
+        vote_shares: (B, 4) share of the readers' votes above 1, 2, 3 and 4.
         has_malignancy: (B,) 1 where label and rating are known; elsewhere they hold any numbers.
         level_weight: (B, M) share of readers per attribute level, divided by the number of attributes: sum 1; 0 for the levels of
             attributes that nobody rated.
@@ -63,6 +64,7 @@ class Targets:
 
     label: Tensor
     rating: Tensor
+    vote_shares: Tensor
     has_malignancy: Tensor
     level_weight: Tensor
     log_diameter: Tensor
@@ -103,7 +105,7 @@ class Objective(nn.Module):
         of_diameter = trust_in_known(targets.has_diameter, targets.sample_weight)
         terms = {
             "class_": trust * functional.cross_entropy(output.class_logits, targets.label, reduction="none"),
-            "rating": trust * functional.smooth_l1_loss(output.rating, targets.rating, reduction="none"),
+            "rating": trust * _rating_loss(output, targets),
             "diameter": of_diameter
             * functional.smooth_l1_loss(output.log_diameter, targets.log_diameter, reduction="none"),
         }
@@ -248,6 +250,14 @@ class KnownTextObjective(Objective):
         if not isinstance(parts, KnownTexts):
             raise TypeError("these texts are no checkpoint's")
         return TextBank(parts.classes, parts.levels)
+
+
+def _rating_loss(output: NetworkOutput, targets: Targets) -> Tensor:
+    """(B,) distance from the readers' mean, or cross entropy with each of their votes where the network tells of votes."""
+    if output.vote_logits is None:
+        return functional.smooth_l1_loss(output.rating, targets.rating, reduction="none")
+    of_cuts = functional.binary_cross_entropy_with_logits(output.vote_logits, targets.vote_shares, reduction="none")
+    return of_cuts.sum(dim=1)
 
 
 def _localisation_terms(

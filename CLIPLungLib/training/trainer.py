@@ -27,6 +27,7 @@ from CLIPLungLib.dataset.training_patches import TrainingPatches
 from CLIPLungLib.device import autocast, choose_device
 from CLIPLungLib.errors import CheckpointError, InputError
 from CLIPLungLib.inference.checkpoint import Checkpoint
+from CLIPLungLib.model.image_encoder import EfficientNetEncoder
 from CLIPLungLib.model.network import CLIPLungNetwork
 from CLIPLungLib.model.prompts import TextBank
 from CLIPLungLib.model.text_encoder import TextEncoder
@@ -34,6 +35,7 @@ from CLIPLungLib.training.batches import Batch, TrainingSet
 from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.log import log_epoch
 from CLIPLungLib.training.objective import Objective, Targets
+from CLIPLungLib.training.pretrained import load_trunk
 from CLIPLungLib.training.processes import mean_over_processes, process_count, process_rank, take_from_first
 from CLIPLungLib.training.run_origin import CONFIG_NAME, STATE_NAME, RunOrigin, data_sha256
 from CLIPLungLib.training.run_state import load_state, save_state
@@ -96,6 +98,10 @@ class Trainer:
         if init is not None:
             require_same_network(config, init)
             self.network.load_state_dict(init.network.state_dict())
+        elif config.pretrained_trunk:
+            trunk = cast(EfficientNetEncoder, self.network.encoder).trunk
+            load_trunk(trunk)
+            trunk.freeze_early()
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload] # torch lacks this one
         self.objective = objective_of(config, init, encoder).to(self.device)
         self.text_encoder_name = (
@@ -217,7 +223,7 @@ class Trainer:
         rise = min(1.0, 0.05 + done / 0.2)
         fall = 0.5 * (1 + torch.cos(torch.tensor(torch.pi * max(0.0, (done - 0.2) / 0.8))).item())
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * rise * fall
+            group["lr"] = self.config.learning_rate * group["rate"] * rise * fall
 
     def _keep_best(self, epoch: int) -> dict[str, float]:
         """Keep these weights when no earlier ones did better on the validation patients, or when there are none."""
@@ -239,13 +245,26 @@ class Trainer:
         return validation_score(self.average.module, self.data, self.device)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Weight decay for matrices and kernels only: norms, biases, prompts' context and tau must not shrink to zero."""
+        """Weight decay for matrices and kernels only: norms, biases, prompts' context and tau must not shrink to zero.
+
+        What is pretrained learns slower than what starts anew.
+        """
         modules: tuple[nn.Module, ...] = (self.network, self.objective)
         learned = [p for module in modules for p in module.parameters() if p.requires_grad]
-        return [
-            {"params": [p for p in learned if p.ndim > 1], "weight_decay": self.config.weight_decay},
-            {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
+        encoder = self.network.encoder
+        pretrained: set[int] = set()
+        if self.config.pretrained_trunk and isinstance(encoder, EfficientNetEncoder):
+            pretrained = {id(p) for p in encoder.trunk.parameters()}
+        groups = [
+            {
+                "params": [p for p in learned if (p.ndim > 1) == is_kernel and (id(p) in pretrained) == is_pretrained],
+                "weight_decay": self.config.weight_decay if is_kernel else 0.0,
+                "rate": self.config.trunk_rate if is_pretrained else 1.0,
+            }
+            for is_pretrained in (False, True)
+            for is_kernel in (True, False)
         ]
+        return [group for group in groups if group["params"]]
 
     def _modules(self) -> dict[str, nn.Module]:
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from CLIPLungLib.dataset.image_choice import one_image_per_nodule
+from CLIPLungLib.dataset.image_choice import AS_CLICKED, one_image_per_nodule
 from CLIPLungLib.dataset.nodule_images import PATCH_KINDS
 
 
@@ -30,3 +30,11 @@ def test_without_volumes_it_is_what_shows_most():
 
 def test_no_image_gives_none():
     assert chosen([]) == []
+
+
+def test_calibration_takes_what_a_click_meets_first():
+    images = [(0, "volume"), (0, "inserted"), (1, "volume"), (1, "cube"), (1, "inserted"), (2, "slice"), (3, "volume")]
+    nodule = np.array([index for index, _ in images])
+    kind = np.array([PATCH_KINDS.index(name) for _, name in images])
+    found = np.flatnonzero(one_image_per_nodule(nodule, kind, np.ones(len(images), dtype=bool), AS_CLICKED))
+    assert [images[place] for place in found] == [(0, "inserted"), (1, "cube"), (2, "slice"), (3, "volume")]

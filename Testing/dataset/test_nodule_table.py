@@ -38,6 +38,15 @@ def test_code_outside_the_scale_does_not_count(folder):
     np.testing.assert_allclose(shares[5:9], [1, 0, 0, 0])  # internal structure, codes 1 and 5 of 1..4
 
 
+def test_votes_are_counted_and_a_mean_alone_stands_for_its_neighbours(folder):
+    voted = replace(read_nodules(folder)[0], malignancy_ratings=(5, 4, 4, 1))
+    np.testing.assert_allclose(voted.vote_shares(), [0.75, 0.75, 0.75, 0.25])
+    mean_only = replace(voted, malignancy_ratings=(), malignancy=3.25)
+    np.testing.assert_allclose(mean_only.vote_shares(), [1, 1, 0.25, 0])
+    outcome = replace(voted, truth=OUTCOME, malignancy=5.0)
+    np.testing.assert_allclose(outcome.vote_shares(), [1, 1, 1, 1])
+
+
 @pytest.mark.parametrize(("rating", "expected"), [(2.49, 0), (2.5, 1), (3.5, 1), (3.51, 2)])
 def test_classes_follow_the_papers_rule(rating, expected):
     assert malignancy_class(rating) == expected

@@ -248,3 +248,16 @@ def test_grad_cam_of_a_batch_equals_that_of_each_patch(network):
     for b in range(2):
         _, alone = answer_with_grad_cam(network, planes[[b]], exists[[b]])
         torch.testing.assert_close(together[[b]], alone, atol=1e-3, rtol=1e-2)
+
+
+def test_a_rating_of_votes_is_their_mean_under_the_logits():
+    network = CLIPLungNetwork(NetworkConfig(planes=5, pixels=32, text_dim=8, ordinal_rating=True)).eval()
+    network.rating_head.weight.data.zero_()
+    network.rating_head.bias.data.copy_(torch.tensor([2.0, 0.0, -1.0, -30.0]))
+    planes, exists = torch.rand(2, 5, 32, 32), torch.ones(2, 5, dtype=torch.bool)
+    output = network(planes, exists)
+    expected = 1 + sum(1 / (1 + np.exp(-logit)) for logit in (2.0, 0.0, -1.0, -30.0))
+    np.testing.assert_allclose(output.rating.detach().numpy(), [expected] * 2, rtol=1e-6)
+    assert output.vote_logits is not None
+    assert output.vote_logits.shape == (2, 4)
+    assert CLIPLungNetwork(NetworkConfig(planes=5, pixels=32, text_dim=8))(planes, exists).vote_logits is None
