@@ -33,7 +33,7 @@ $(READY): pyproject.toml Testing/constraints.txt
 	"CLIPLung needs Python 3.10 to 3.13; this is %d.%d. Try: make $(MAKECMDGOALS) PYTHON=python3.12" % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=24" setuptools
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c Testing/constraints.txt -e ".[report,slicer,train,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c Testing/constraints.txt -e ".[report,cluster,slicer,train,dev]"
 	@touch $(READY)
 
 clean:

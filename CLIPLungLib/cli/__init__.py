@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from CLIPLungLib.cli.calibration_commands import add_calibration_commands
 from CLIPLungLib.cli.data_commands import add_data_commands
 from CLIPLungLib.cli.evaluation_commands import add_evaluation_commands
+from CLIPLungLib.cli.followup_commands import add_followup_commands
 from CLIPLungLib.cli.guideline_commands import add_guideline_commands
 from CLIPLungLib.cli.inference_commands import add_inference_commands
 from CLIPLungLib.cli.options import EXIT_REFUSED, EXIT_STOPPED
 from CLIPLungLib.cli.points import PointParser
 from CLIPLungLib.cli.reproduction_commands import add_reproduction_commands
+from CLIPLungLib.cli.similar_commands import add_similar_commands
 from CLIPLungLib.cli.training_commands import add_training_commands
 from CLIPLungLib.errors import CLIPLungError
 from CLIPLungLib.inference.result import DISCLAIMER
@@ -56,10 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="store_true", help="say more about what is going on")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser)
     add_inference_commands(commands)
+    add_followup_commands(commands)
     add_data_commands(commands)
     add_training_commands(commands)
     add_calibration_commands(commands)
     add_evaluation_commands(commands)
+    add_similar_commands(commands)
     add_guideline_commands(commands)
     add_reproduction_commands(commands)
     return parser

@@ -36,6 +36,17 @@ def add_evaluation_commands(commands: Commands) -> None:
     for command in (evaluate, robustness, saliency):
         command.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
     evaluate.add_argument("--keep-answers", type=Path, metavar="NPZ", help="also keep the main run's answers, small")
+    saliency.add_argument(
+        "--methods",
+        nargs="+",
+        default=["shipped"],
+        metavar="METHOD",
+        help="of making maps, to compare; 'all', or some of those the documentation names (default: that of the product)",
+    )
+    saliency.add_argument(
+        "--other-run", type=Path, metavar="RUN", help="the same from another seed: do its maps agree?"
+    )
+    saliency.add_argument("--sample", type=int, metavar="N", help="judge N images only, drawn at random")
     card.add_argument("--output", type=Path, required=True, help="folder for model_card.md")
     card.add_argument("--results", type=Path, required=True, help="what 'cliplung evaluate' wrote")
     card.add_argument("--robustness", type=Path, help="what 'cliplung robustness' wrote")
@@ -74,11 +85,22 @@ def _robustness(options: argparse.Namespace) -> int:
 def _saliency(options: argparse.Namespace) -> int:
     from CLIPLungLib.dataset.nodule_table import read_nodules
     from CLIPLungLib.evaluation.saliency import measure_saliency
+    from CLIPLungLib.evaluation.saliency_methods import chosen_methods
+    from CLIPLungLib.model_card.saliency_table import saliency_table
 
-    nodules, progress = read_nodules(options.data), progress_bar("fold")
-    return write_figures(
-        options.output, measure_saliency(options.run_folder, options.data, nodules, options.device, progress)
+    methods, nodules = chosen_methods(options.methods), read_nodules(options.data)
+    found = measure_saliency(
+        options.run_folder,
+        options.data,
+        nodules,
+        methods,
+        options.other_run,
+        options.sample,
+        options.device,
+        progress_bar("image"),
     )
+    print(saliency_table(found))
+    return write_figures(options.output, found)
 
 
 def _model_card(options: argparse.Namespace) -> int:

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from CLIPLungLib.calibration.truth import truth_phrase
+from CLIPLungLib.cli.classify_extras import add_extra_options, write_extras
+from CLIPLungLib.cli.cluster_options import add_cluster, workers_of
 from CLIPLungLib.cli.options import EXIT_FAILED_ROWS, EXIT_OK, add_command, add_device, progress_bar
 from CLIPLungLib.cli.points import point
 from CLIPLungLib.inference.result import NoduleResult
+from CLIPLungLib.vocabulary import CLASS_TITLES
 
 if TYPE_CHECKING:
     from CLIPLungLib.cli.options import Commands
 
 CLASSIFY_FILES = ("result.json", "heatmap.nrrd", "report.png")
+SEGMENTATION_FILE = "segmentation.seg.nrrd"
 
 
 def add_inference_commands(commands: Commands) -> None:
@@ -26,10 +30,14 @@ def add_inference_commands(commands: Commands) -> None:
     classify.add_argument(
         "--output", type=Path, required=True, help="folder for result.json, heatmap.nrrd and report.png"
     )
+    add_extra_options(classify)
     batch = add_command(commands, "batch", _batch, "classify every row of a table (id,image,r,a,s)")
     batch.add_argument("cohort", type=Path, help="CSV; images relative to its folder")
     batch.add_argument("--output", type=Path, required=True, help="folder for results.csv")
     batch.add_argument("--heatmaps", action="store_true", help="also write heatmaps/<id>.nrrd")
+    add_cluster(batch)
+    for command, where in ((classify, SEGMENTATION_FILE), (batch, "segmentations/<id>.seg.nrrd")):
+        command.add_argument("--segmentation", action="store_true", help=f"also write the outline: {where}")
     demo = add_command(commands, "demo", _demo, "the whole way of work on a synthetic chest, or on your own CT")
     demo.add_argument("--output", type=Path, default=Path("demo-output"))
     demo.add_argument("--ct", type=Path, help="your own CT instead of the synthetic chest")
@@ -52,18 +60,40 @@ def _classify(options: argparse.Namespace) -> int:
     ct = read_ct(options.ct, options.series)
     if ct.source.get("note"):
         print(ct.source["note"])
-    result = NoduleClassifier.load(options.checkpoint, options.device).classify(ct, options.point)
+    classifier = NoduleClassifier.load(options.checkpoint, options.device)
+    result = classifier.classify(ct, options.point)
+    # Before the report, which takes longer to draw than the answer to find.
+    print("\n".join(_summary(result)), flush=True)
     numbers, heatmap, report = (options.output / name for name in CLASSIFY_FILES)
-    for file in (numbers, heatmap, report):
+    outline, names = options.output / SEGMENTATION_FILE, list(CLASSIFY_FILES)
+    for file in (numbers, heatmap, report, outline):
         # The halves of its own files alone: the folder may be another program's, too.
         remove_leftovers(file)
     write_json(result, numbers)
     write_heatmap(result, heatmap)
     save_report(ct, result, report)
-    for line in _summary(result):
+    if options.segmentation:
+        names += _write_outline(result, outline)
+    for line in write_extras(options, ct, classifier, result):
         print(line)
-    print(f"written: {options.output}/{', '.join(CLASSIFY_FILES)}\n{result.notice}")
+    print(f"written: {options.output}/{', '.join(names)}\n{result.notice}")
     return EXIT_OK
+
+
+def _write_outline(result: NoduleResult, file: Path) -> list[str]:
+    """Write the outline; without one, that of an earlier answer goes. Returns the names of what was written."""
+    from CLIPLungLib.atomic_write import cannot_write
+    from CLIPLungLib.inference.segmentation_file import write_segmentation
+
+    if result.outline_on_ct is not None:
+        write_segmentation(result.outline_on_ct, file)
+        return [file.name]
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(file, error) from error
+    print(f"no {file.name}: nothing could be outlined at the point")
+    return []
 
 
 def _summary(result: NoduleResult) -> list[str]:
@@ -72,19 +102,35 @@ def _summary(result: NoduleResult) -> list[str]:
         low, high = result.measurement.diameter_interval_mm
         size = f"{result.diameter_mm:.1f} mm ({low:.1f} to {high:.1f}), volume {result.measurement.volume_mm3:.0f} mm3"
     return [
-        f"P({truth_phrase(result.truth)}) = {result.malignancy_probability:.3f}   looks {result.predicted_class}",
-        f"diameter {size}; not excluded: {', '.join(result.class_set)}",
+        f"P({truth_phrase(result.truth)}) = {result.malignancy_probability:.3f}   looks {CLASS_TITLES[result.predicted_class]}",
+        f"diameter {size}; compatible with: {', '.join(CLASS_TITLES[name] for name in result.class_set)}",
         *(f"  {a.name:<18} {a.level:4.2f}  {a.text}  (similarity {a.similarity:+.3f})" for a in result.attributes),
         *(f"warning: {warning}" for warning in result.warnings),
     ]
 
 
 def _batch(options: argparse.Namespace) -> int:
+    from CLIPLungLib.errors import InputError
+    from CLIPLungLib.followup.cohort import comparison_columns
     from CLIPLungLib.inference.classifier import NoduleClassifier
     from CLIPLungLib.inference.cohort import RESULTS_NAME, run_batch
+    from CLIPLungLib.inference.cohort_table import has_priors
 
-    classifier = NoduleClassifier.load(options.checkpoint, options.device)
-    failures = run_batch(options.cohort, options.output, classifier, options.heatmaps, progress_bar("nodule"))
+    files = (options.heatmaps, progress_bar("nodule"), options.segmentation)
+    if connect := workers_of(options):
+        from CLIPLungLib.cluster.run import run_cluster_batch
+
+        if has_priors(options.cohort):
+            raise InputError(
+                "Earlier scans (column prior_image) are compared in one process only. Leave out the options of the cluster."
+            )
+        failures = run_cluster_batch(
+            options.cohort, options.output, connect, options.checkpoint, options.device, *files
+        )
+    else:
+        classifier = NoduleClassifier.load(options.checkpoint, options.device)
+        further = comparison_columns(options.cohort, classifier)
+        failures = run_batch(options.cohort, options.output, classifier, *files, further)
     print(f"written: {options.output / RESULTS_NAME}")
     if failures:
         print(

@@ -7,6 +7,8 @@ import math
 import sys
 from collections.abc import Sequence
 
+POINT_OPTIONS = ("--point", "--prior-point")
+
 
 class PointParser(argparse.ArgumentParser):
     """Takes the numbers of a point in any notation; argparse alone takes -5.6e+01 and -56. for options."""
@@ -19,13 +21,13 @@ class PointParser(argparse.ArgumentParser):
 
 
 def _with_joined_points(arguments: list[str]) -> list[str]:
-    """The arguments with the numbers behind --point joined to it."""
+    """The arguments with the numbers behind the options of points joined to it."""
     joined, place = [], 0
     while place < len(arguments):
-        if arguments[place] == "--point":
+        if arguments[place] in POINT_OPTIONS:
             taken = next((n for n in (3, 1) if _numbers(arguments[place + 1 : place + 1 + n])), 0)
             if taken:
-                joined.append("--point=" + " ".join(arguments[place + 1 : place + 1 + taken]))
+                joined.append(f"{arguments[place]}=" + " ".join(arguments[place + 1 : place + 1 + taken]))
                 place += 1 + taken
                 continue
         joined.append(arguments[place])

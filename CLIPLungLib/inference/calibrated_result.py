@@ -7,15 +7,15 @@ import numpy as np
 from CLIPLungLib.calibration.calibrations import Calibrations
 from CLIPLungLib.errors import CheckpointError
 from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.outline_mask import OutlineMask, on_grid_of
 from CLIPLungLib.image.patch import Patch
 from CLIPLungLib.inference.checkpoint import Checkpoint
-from CLIPLungLib.inference.outline_measurement import Measurement
+from CLIPLungLib.inference.outline_measurement import CUT_OFF, Measurement
 from CLIPLungLib.inference.readout import Reading
-from CLIPLungLib.inference.result import HEAT_THRESHOLD, AttributeResult, NoduleMeasurement, NoduleResult
+from CLIPLungLib.inference.result import HEAT_THRESHOLD, AttributeResult, Ends, NoduleMeasurement, NoduleResult
 from CLIPLungLib.version import __version__
 from CLIPLungLib.vocabulary import ATTRIBUTES, Attribute, best_code, level_columns
 
-CUT_OFF = "The nodule reaches the end of what was looked at: it may be larger than measured."
 EMPTY_MAP = "The heat map is empty: nothing here looks more suspicious than in the average nodule."
 
 
@@ -35,7 +35,7 @@ def require_calibrations(checkpoint: Checkpoint) -> Calibrations:
 def nodule_result(
     reading: Reading, heat: np.ndarray, ct: CTVolume, click_ras: np.ndarray, checkpoint: Checkpoint
 ) -> NoduleResult:
-    """Args: heat (Z, Y, X) on the patch's grid; click_ras (3,) RAS mm.
+    """Args: heat (Z, Y, X) on the patch's grid, of size 0 where none is asked for; click_ras (3,) RAS mm.
 
     Raises:
         CheckpointError: the checkpoint has no calibrations.
@@ -60,6 +60,7 @@ def nodule_result(
         measurement=measurement,
         class_set=calibrations.class_set(classes),
         outline=found.mask if found else None,
+        outline_on_ct=on_grid_of(OutlineMask(found.mask, patch.ijk_to_ras), ct) if found else None,
         truth=calibrations.truth,
     )
 
@@ -114,7 +115,18 @@ def calibrated_measurement(patch: Patch, found: Measurement, calibrations: Calib
         volume_mm3=volume.value(found.volume_mm3),
         volume_interval_mm3=volume.interval(found.volume_mm3),
         center_ras=(right, anterior, superior),
+        short_diameter_mm=diameter.value(found.diameter_mm) * found.short_diameter_mm / found.diameter_mm,
+        long_axis_ras=_ends_ras(patch, found.long_axis_mm),
+        short_axis_ras=_ends_ras(patch, found.short_axis_mm),
     )
+
+
+def _ends_ras(patch: Patch, ends_mm: np.ndarray | None) -> Ends | None:
+    """RAS mm of the ends (2, 3) of an axis, given as `offset_ras` wants them."""
+    if ends_mm is None:
+        return None
+    (r0, a0, s0), (r1, a1, s1) = (offset_ras(patch, end_mm).tolist() for end_mm in ends_mm)
+    return (r0, a0, s0), (r1, a1, s1)
 
 
 def offset_ras(patch: Patch, offset_mm: np.ndarray) -> np.ndarray:
@@ -125,4 +137,4 @@ def offset_ras(patch: Patch, offset_mm: np.ndarray) -> np.ndarray:
 
 
 def _heat_warnings(heat: np.ndarray) -> tuple[str, ...]:
-    return () if heat.max() >= HEAT_THRESHOLD else (EMPTY_MAP,)
+    return () if heat.size == 0 or heat.max() >= HEAT_THRESHOLD else (EMPTY_MAP,)

@@ -17,12 +17,15 @@ from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.inference.calibrated_result import nodule_result, offset_ras, require_calibrations
 from CLIPLungLib.inference.checkpoint import Checkpoint, load_checkpoint
+from CLIPLungLib.inference.explain_targets import explain_targets, require_explainable
 from CLIPLungLib.inference.outline_measurement import Measurement
 from CLIPLungLib.inference.readout import Reading, measure, network_inputs, outlines, readings
 from CLIPLungLib.inference.result import NoduleResult
 
 if TYPE_CHECKING:
     import torch
+
+    from CLIPLungLib.inference.explain_targets import Target
 
 logger = logging.getLogger(__name__)
 PATCHES_PER_BATCH = 8
@@ -74,15 +77,18 @@ class NoduleClassifier:
         patches = [extract_patch(ct, np.asarray(point), self.checkpoint.patch) for point in points_ras]
         return self.classify_patches(patches, [ct] * len(patches))
 
-    def classify_patches(self, patches: Sequence[Patch], volumes: Sequence[CTVolume]) -> list[NoduleResult]:
-        """The answers for patches already cut out of their volumes.
+    def classify_patches(
+        self, patches: Sequence[Patch], volumes: Sequence[CTVolume], heatmaps: bool = True
+    ) -> list[NoduleResult]:
+        """The answers for patches already cut out of their volumes; without `heatmaps` their heat maps are empty arrays.
 
         Every nodule is looked at twice: at the click, to outline it, and again centred on the outline, so that the answer depends little
         on where within the nodule the click was.
         """
         require_calibrations(self.checkpoint)
         results = []
-        for reading, heat, click, ct in self._look(patches, volumes, self._read_with_heat):
+        read = self._read_with_heat if heatmaps else self._read
+        for reading, heat, click, ct in self._look(patches, volumes, read):
             results.append(nodule_result(reading, heat, ct, click.center_ras, self.checkpoint))
         # Said once, with the answers it concerns first.
         warning, self._fallback_warning = self._fallback_warning, ""
@@ -97,6 +103,21 @@ class NoduleClassifier:
     ) -> list[tuple[Reading, np.ndarray]]:
         """As `read_patches`, each with its heat map (Z, Y, X) on the grid of the reading's patch."""
         return [(reading, heat) for reading, heat, *_ in self._look(patches, volumes, self._read_with_heat)]
+
+    def explain(self, ct: CTVolume, point_ras: Sequence[float], name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Where the network found what speaks for a name of `explain_targets.EXPLAINABLE`, in the nodule at a point (R, A, S in mm).
+
+        Returns:
+            (Z, Y, X) float32 heat map in 0..1, and its (4, 4) IJK-to-RAS, on the grid of the answer's own heat map.
+
+        Raises:
+            InputError: nothing of that name can be explained, or the point or the image is refused.
+        """
+        targets = explain_targets(self.checkpoint.level_text, self.checkpoint.text_scale)
+        read = partial(self._read_with_heat, target=targets[require_explainable(name)])
+        patch = extract_patch(ct, np.asarray(point_ras), self.checkpoint.patch)
+        ((reading, heat, *_),) = self._look([patch], [ct], read)
+        return heat.astype(np.float32), reading.patch.ijk_to_ras
 
     def _look(
         self,
@@ -146,11 +167,14 @@ class NoduleClassifier:
             output = self._network(*network_inputs(patches, self.checkpoint, self.device))
         return [(reading, np.empty(0)) for reading in readings(output, patches, self.checkpoint)]
 
-    def _read_with_heat(self, patches: Sequence[Patch]) -> list[tuple[Reading, np.ndarray]]:
+    def _read_with_heat(
+        self, patches: Sequence[Patch], target: Target | None = None
+    ) -> list[tuple[Reading, np.ndarray]]:
         from CLIPLungLib.inference.grad_cam import answer_with_grad_cam
 
         planes, exists = network_inputs(patches, self.checkpoint, self.device)
-        output, heat = answer_with_grad_cam(self._network, planes, exists, self.checkpoint.average_cell)
+        cell, outlines_too = self.checkpoint.average_cell, self.checkpoint.draws_outline
+        output, heat = answer_with_grad_cam(self._network, planes, exists, cell, target, outlines_too)
         return list(zip(readings(output, patches, self.checkpoint), heat.cpu().numpy(), strict=True))
 
     def _move(self, device: torch.device) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -14,21 +18,61 @@ from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.image.read import read_ct
 from CLIPLungLib.inference.classifier import PATCHES_PER_BATCH, NoduleClassifier
 from CLIPLungLib.inference.cohort_table import COHORT_COLUMNS, CohortRow, read_cohort
-from CLIPLungLib.inference.result import NoduleResult, failed_row
+from CLIPLungLib.inference.result import CSV_COLUMNS, NoduleResult, failed_row
 from CLIPLungLib.inference.result_files import checked_heatmap, require_finite, write_heatmap
-from CLIPLungLib.inference.run_folder import RESULTS_NAME, ResultTable, heatmap_file, locked, take_over
+from CLIPLungLib.inference.run_folder import (
+    RESULTS_NAME,
+    ResultTable,
+    heatmap_file,
+    locked,
+    segmentation_file,
+    take_over,
+)
+from CLIPLungLib.inference.segmentation_file import write_segmentation
 
-__all__ = ["COHORT_COLUMNS", "RESULTS_NAME", "CohortRow", "Progress", "read_cohort", "run_batch"]
+__all__ = [
+    "COHORT_COLUMNS",
+    "RESULTS_NAME",
+    "Answer",
+    "CohortRow",
+    "FurtherColumns",
+    "Progress",
+    "answers",
+    "fill_results",
+    "read_cohort",
+    "run_batch",
+]
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
+# A row with its result, or the reason why there is none.
+Answer = tuple[CohortRow, NoduleResult | str]
 Given = TypeVar("Given")
 Parameters = ParamSpec("Parameters")
 
 
+@dataclass(frozen=True)
+class FurtherColumns:
+    """Columns of `results.csv` that somebody else fills.
+
+    Attributes:
+        names: of the columns.
+        cells: gives the cells of an answered row by name; must not raise.
+    """
+
+    names: tuple[str, ...]
+    cells: Callable[[CohortRow, NoduleResult], dict[str, str]]
+
+
 def run_batch(
-    cohort: Path, output: Path, classifier: NoduleClassifier, heatmaps: bool = False, progress: Progress | None = None
+    cohort: Path,
+    output: Path,
+    classifier: NoduleClassifier,
+    heatmaps: bool = False,
+    progress: Progress | None = None,
+    segmentations: bool = False,
+    further: FurtherColumns | None = None,
 ) -> int:
     """Answer every row of a cohort and write `results.csv`; rows answered by an earlier run are kept.
 
@@ -40,6 +84,8 @@ def run_batch(
         classifier: a loaded model.
         heatmaps: also write `heatmaps/<id>.nrrd`.
         progress: called as (rows done, rows in all, id).
+        segmentations: also write `segmentations/<id>.seg.nrrd` of what could be outlined.
+        further: columns behind those of the answers.
 
     Returns:
         The number of rows that failed.
@@ -48,43 +94,104 @@ def run_batch(
         InputError: the cohort cannot be read, the folder cannot be written, is in use, or holds damaged results or those of
             another cohort or model.
     """
+    answer_rows = partial(answers, classifier=classifier, heatmaps=heatmaps)
+    model_sha256 = classifier.checkpoint.sha256
+    return fill_results(cohort, output, model_sha256, answer_rows, heatmaps, progress, segmentations, further)
+
+
+def fill_results(
+    cohort: Path,
+    output: Path,
+    model_sha256: str,
+    answer_rows: Callable[[Sequence[CohortRow]], Generator[Answer, None, None]],
+    heatmaps: bool = False,
+    progress: Progress | None = None,
+    segmentations: bool = False,
+    further: FurtherColumns | None = None,
+) -> int:
+    """As `run_batch`, with answers from wherever they are computed; nobody but this process writes in the folder.
+
+    Args:
+        answer_rows: gives every row it is handed once, with its answer, in any order.
+
+    Raises:
+        InputError: as `run_batch`.
+    """
     rows, output = read_cohort(Path(cohort)), Path(output)
-    failures = 0
+    failures, names = 0, further.names if further else ()
+    columns = CSV_COLUMNS + names
     with locked(output):
-        kept = take_over(output, rows, classifier.checkpoint.sha256, heatmaps)
+        kept = take_over(output, rows, model_sha256, heatmaps, segmentations, columns)
         todo = [row for row in rows if row.row_id not in kept]
-        with ResultTable(output / RESULTS_NAME) as table:
-            for done, (row, answer) in enumerate(_answers(todo, classifier), start=len(kept) + 1):
+        with ResultTable(output / RESULTS_NAME, columns) as table, closing(answer_rows(todo)) as answered:
+            for done, (row, answer) in enumerate(answered, start=len(kept) + 1):
                 if isinstance(answer, NoduleResult):
                     if heatmaps:
                         write_heatmap(answer, heatmap_file(output, row.row_id))
-                    table.add(answer.to_row(row.row_id))
+                    if segmentations and answer.outline_on_ct is not None:
+                        write_segmentation(answer.outline_on_ct, segmentation_file(output, row.row_id), row.row_id)
+                    table.add(answer.to_row(row.row_id) | (further.cells(row, answer) if further else {}))
                 else:
                     failures += 1
-                    table.add(failed_row(row.row_id, answer))
+                    table.add(failed_row(row.row_id, answer) | dict.fromkeys(names, ""))
                 if progress:
                     progress(done, len(rows), row.row_id)
     return failures
 
 
-def _answers(rows: Sequence[CohortRow], classifier: NoduleClassifier) -> Iterator[tuple[CohortRow, NoduleResult | str]]:
-    """Every row with its result or the reason why there is none; the rows of an image go through the network together."""
+def answers(
+    rows: Sequence[CohortRow], classifier: NoduleClassifier, heatmaps: bool = False
+) -> Generator[Answer, None, None]:
+    """Every row with its result or the reason why there is none; the rows of an image go through the network together.
+
+    The next image is read while the network works on this one. Without `heatmaps` none are computed.
+    """
     yield from ((row, row.fault) for row in rows if row.fault)
+    groups = by_image(rows)
+    with closing(_read_ahead([rows_of_image[0].image for rows_of_image in groups])) as images:
+        for rows_of_image in groups:
+            yield from _answers_of_image(rows_of_image, next(images), classifier, heatmaps)
+
+
+def by_image(rows: Sequence[CohortRow]) -> list[list[CohortRow]]:
+    """The rows without a fault, those of an image together."""
     usable = sorted((row for row in rows if not row.fault), key=lambda row: str(row.image))
-    for image, rows_of_image in groupby(usable, key=lambda row: row.image):
-        ct = _attempt(read_ct, image)
-        waiting: list[tuple[CohortRow, Patch]] = []
-        for row in rows_of_image:
-            patch = ct if isinstance(ct, str) else _attempt(_patch, row, ct, classifier)
-            if isinstance(ct, str) or isinstance(patch, str):
-                yield row, str(patch)
-                continue
-            waiting.append((row, patch))
-            if len(waiting) == PATCHES_PER_BATCH:
-                yield from _classified(waiting, ct, classifier)
-                waiting = []
-        if waiting and not isinstance(ct, str):
-            yield from _classified(waiting, ct, classifier)
+    return [list(rows_of_image) for _, rows_of_image in groupby(usable, key=lambda row: row.image)]
+
+
+def _read_ahead(images: Sequence[Path]) -> Generator[CTVolume | str, None, None]:
+    """The images in turn, or why one cannot be read; two are in memory at most, the one that is worked on and the next."""
+    with ThreadPoolExecutor(1, "next image") as reader:
+        upcoming = [reader.submit(_attempt, read_ct, image) for image in images[:1]]
+        for image, following in zip_longest(images, images[1:]):
+            ct = upcoming.pop().result()
+            if isinstance(ct, str) and "memory" in ct.lower():
+                # There was not enough for two images; now there is one less.
+                ct = _attempt(read_ct, image)
+            if following is not None:
+                upcoming.append(reader.submit(_attempt, read_ct, following))
+            yield ct
+            del ct
+
+
+def _answers_of_image(
+    rows: Sequence[CohortRow], ct: CTVolume | str, classifier: NoduleClassifier, heatmaps: bool
+) -> Generator[Answer, None, None]:
+    if isinstance(ct, str):
+        yield from ((row, ct) for row in rows)
+        return
+    waiting: list[tuple[CohortRow, Patch]] = []
+    for row in rows:
+        patch = _attempt(_patch, row, ct, classifier)
+        if isinstance(patch, str):
+            yield row, patch
+            continue
+        waiting.append((row, patch))
+        if len(waiting) == PATCHES_PER_BATCH:
+            yield from _classified(waiting, ct, classifier, heatmaps)
+            waiting = []
+    if waiting:
+        yield from _classified(waiting, ct, classifier, heatmaps)
 
 
 def _patch(row: CohortRow, ct: CTVolume, classifier: NoduleClassifier) -> Patch:
@@ -92,22 +199,23 @@ def _patch(row: CohortRow, ct: CTVolume, classifier: NoduleClassifier) -> Patch:
 
 
 def _classified(
-    waiting: Sequence[tuple[CohortRow, Patch]], ct: CTVolume, classifier: NoduleClassifier
-) -> Iterator[tuple[CohortRow, NoduleResult | str]]:
-    results = _attempt(classifier.classify_patches, [patch for _, patch in waiting], [ct] * len(waiting))
+    waiting: Sequence[tuple[CohortRow, Patch]], ct: CTVolume, classifier: NoduleClassifier, heatmaps: bool
+) -> Generator[Answer, None, None]:
+    results = _attempt(classifier.classify_patches, [patch for _, patch in waiting], [ct] * len(waiting), heatmaps)
     if isinstance(results, str) and len(waiting) > 1:
         # One of them fails; the others must not fail with it.
         for single in waiting:
-            yield from _classified([single], ct, classifier)
+            yield from _classified([single], ct, classifier, heatmaps)
         return
     for index, (row, _) in enumerate(waiting):
-        yield row, results if isinstance(results, str) else _attempt(_checked, results[index])
+        yield row, results if isinstance(results, str) else _attempt(_checked, results[index], heatmaps)
 
 
-def _checked(result: NoduleResult) -> NoduleResult:
+def _checked(result: NoduleResult, heatmaps: bool) -> NoduleResult:
     """The same result, refused when a number of it, or its heat map, is of no use."""
     require_finite(result)
-    checked_heatmap(result)
+    if heatmaps:
+        checked_heatmap(result)
     return result
 
 

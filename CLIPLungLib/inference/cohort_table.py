@@ -19,12 +19,32 @@ SERIES_COLUMN = "seriesuid"
 # Names of the columns of a point -> the signs that make it RAS. DICOM and LUNA16 (Setio et al., Med Image Anal 2017) state LPS.
 POINT_COLUMNS = {("r", "a", "s"): (1, 1, 1), ("x", "y", "z"): (-1, -1, 1), ("coordx", "coordy", "coordz"): (-1, -1, 1)}
 KNOWN_COLUMNS = {*COHORT_COLUMNS, SERIES_COLUMN, *(name for names in POINT_COLUMNS for name in names)}
+# Of an earlier scan; all but the image may be left out or empty.
+PRIOR_COLUMNS = ("prior_image", "prior_r", "prior_a", "prior_s", "prior_date", "date")
 # Where LUNA16 keeps a series, beside its tables.
 SERIES_SUFFIXES, SERIES_FOLDERS = (".mhd", ".mha", ".nii.gz", ".nii", ".nrrd", ""), "subset*"
 # Ids name heat map files, so they must be file names everywhere.
 SAFE_ID = re.compile(r"[^<>:\"/\\|?*\x00-\x1f]{1,120}")
 RESERVED_ID = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 LONGEST_ID_BYTES = 200
+
+
+@dataclass(frozen=True)
+class PriorScan:
+    """The earlier scan of a row.
+
+    Attributes:
+        image_path: of the scan.
+        point_mm: the nodule in it, RAS mm; None where it is to be found.
+        current_date, prior_date: as the table writes them; empty where it does not.
+        fault: why it cannot be compared; empty if it can.
+    """
+
+    image_path: Path
+    point_mm: tuple[float, float, float] | None
+    current_date: str
+    prior_date: str
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,12 +56,14 @@ class CohortRow:
         image_path: None where the row names no image.
         point_mm: RAS mm; None where the row gives no numbers.
         fault: why the row cannot be analyzed; empty if it can.
+        prior: the earlier scan; None without one.
     """
 
     row_id: str
     image_path: Path | None
     point_mm: tuple[float, float, float] | None
     fault: str = ""
+    prior: PriorScan | None = None
 
     @property
     def image(self) -> Path:
@@ -117,7 +139,33 @@ def read_cohort(file: Path) -> list[CohortRow]:
         InputError: no such file, no text, missing or doubled columns, two kinds of points, or ids that are empty, unusable as
             file names or not unique.
     """
-    return read_point_table(file).rows
+    table = read_point_table(file, frozenset(PRIOR_COLUMNS))
+    folder = Path(file).parent
+    return [replace(row, prior=_prior(cells, folder)) for row, cells in zip(table.rows, table.cells, strict=True)]
+
+
+def has_priors(file: Path) -> bool:
+    """Whether a cohort table has a column for earlier scans.
+
+    Raises:
+        InputError: as `read_cohort`.
+    """
+    return any("prior_image" in cells for cells in read_point_table(file, frozenset(PRIOR_COLUMNS)).cells)
+
+
+def _prior(cells: dict[str, str], folder: Path) -> PriorScan | None:
+    """The earlier scan that the further cells of a row name."""
+    if not cells.get("prior_image"):
+        return None
+    coordinates = [cells.get(name, "") for name in ("prior_r", "prior_a", "prior_s")]
+    point = _point(coordinates, (1, 1, 1)) if any(coordinates) else None
+    fault = ""
+    if any(coordinates) and point is None:
+        fault = (
+            f"prior_r, prior_a, prior_s must be numbers (RAS mm) or all empty, not {', '.join(map(repr, coordinates))}."
+        )
+    dates = cells.get("date", ""), cells.get("prior_date", "")
+    return PriorScan(folder / cells["prior_image"], point, *dates, fault)
 
 
 def read_point_table(file: Path, further: Set[str] = frozenset(), what: str = "Cohort") -> PointTable:

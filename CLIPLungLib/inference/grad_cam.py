@@ -7,17 +7,26 @@ that a nodule a reader doubts had an empty map; compared with the average nodule
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from CLIPLungLib.model.image_encoder import FeatureMaps
+from CLIPLungLib.model.image_encoder import FeatureMaps, outline_probability
 from CLIPLungLib.model.network import CLIPLungNetwork, NetworkOutput
+
+if TYPE_CHECKING:
+    from CLIPLungLib.inference.explain_targets import Target
 
 
 def answer_with_grad_cam(
-    network: CLIPLungNetwork, planes: Tensor, exists: Tensor, reference: Tensor | None = None
+    network: CLIPLungNetwork,
+    planes: Tensor,
+    exists: Tensor,
+    reference: Tensor | None = None,
+    target: Target | None = None,
+    within_outline: bool = False,
 ) -> tuple[NetworkOutput, Tensor]:
     """The network's answer and its heat maps in one pass; gradients stop at the last maps, so the maps cost almost nothing.
 
@@ -26,18 +35,23 @@ def answer_with_grad_cam(
         planes: (B, Z, H, W) grey values.
         exists: (B, Z) bool.
         reference: (C,) what a cell of the average nodule holds, per unit of the gate; nothing when not given.
+        target: what the maps explain, see `explain_targets`; malignancy_score when not given.
+        within_outline: multiply the maps by the probability of the network's own outline: where the relevance lies within what it
+            outlines. For networks that have learned to outline.
 
     Returns:
-        The answer, and (B, Z, H, W) heat maps in 0..1: 1 is the patch's strongest relevance, be it for malignancy_score or against it.
+        The answer, and (B, Z, H, W) heat maps in 0..1: 1 is the patch's strongest relevance, be it for the target or against it.
     """
     with torch.no_grad():
         maps = network.encoder(planes, exists)
     with torch.enable_grad():
         leaf = replace(maps, maps=maps.maps.detach().requires_grad_(True))
         output = network.read(leaf, len(planes))
-        (gradient,) = torch.autograd.grad(output.malignancy_score.sum(), leaf.maps)
+        explained = output.malignancy_score if target is None else target(output)
+        (gradient,) = torch.autograd.grad(explained.sum(), leaf.maps)
     relevance = _relevance(maps, gradient, len(planes), reference)
-    return output, _heat(relevance, maps, exists, planes.shape)
+    heat = heat_of_relevance(relevance, maps, exists, planes.shape)
+    return output, heat * outline_probability(maps, *exists.shape) if within_outline else heat
 
 
 def _relevance(maps: FeatureMaps, gradient: Tensor, patches: int, reference: Tensor | None) -> Tensor:
@@ -53,8 +67,8 @@ def _relevance(maps: FeatureMaps, gradient: Tensor, patches: int, reference: Ten
     return relevance
 
 
-def _heat(relevance: Tensor, maps: FeatureMaps, exists: Tensor, shape: torch.Size) -> Tensor:
-    """What speaks for malignancy (Grad-CAM's ReLU), in units of the patch's strongest relevance of either sign.
+def heat_of_relevance(relevance: Tensor, maps: FeatureMaps, exists: Tensor, shape: torch.Size) -> Tensor:
+    """What speaks for the target (Grad-CAM's ReLU), in units of the patch's strongest relevance of either sign.
 
     Scaled by its own maximum alone, the map of a harmless nodule would be noise blown up to full brightness.
     """

@@ -16,6 +16,9 @@ from CLIPLungLib.errors import InputError
 # A click may miss the nodule's rim by this much and still mean it.
 REACH_MM = 4.0
 RIM = 0.5
+CUT_OFF = "The nodule reaches the end of what was looked at: it may be larger than measured."
+# Above this many points of a rim only the corners of their hull are compared: no diameter ends elsewhere.
+MOST_RIM_POINTS = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,8 @@ class Measurement:
         center_offset_mm: (3,) centroid of the outline less the middle of the patch, along planes, rows, columns.
         mask: (Z, Y, X) bool.
         is_cut: the object reaches the patch's border or a plane that does not exist, so it may be larger than measured.
+        long_axis_mm: (2, 3) ends of the longest diameter less the middle of the patch, along planes, rows, columns.
+        short_axis_mm: (2, 3) ends of the extent across it, likewise.
     """
 
     diameter_mm: float
@@ -37,11 +42,32 @@ class Measurement:
     center_offset_mm: np.ndarray
     mask: np.ndarray
     is_cut: bool
+    long_axis_mm: np.ndarray | None = None
+    short_axis_mm: np.ndarray | None = None
 
     @property
     def mean_diameter_mm(self) -> float:
         """Mean of the longest and the short diameter, as guidelines on nodules ask for."""
         return (self.diameter_mm + self.short_diameter_mm) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneAxes:
+    """Long and short axis of an outline in its plane, in mm.
+
+    Attributes:
+        long_mm: (2, 2) ends of the longest diameter.
+        short_mm: (2, 2) ends of the extent across it; drawn half way between the two places that reach farthest.
+    """
+
+    long_mm: np.ndarray
+    short_mm: np.ndarray
+
+    @property
+    def lengths_mm(self) -> tuple[float, float]:
+        """Of the long and of the short axis."""
+        long_mm, short_mm = (np.linalg.norm(ends[1] - ends[0]) for ends in (self.long_mm, self.short_mm))
+        return float(long_mm), float(short_mm)
 
 
 def measure_outline(
@@ -73,8 +99,10 @@ def measure_outline(
         return None
     share = _share_of_object(shown, parts, mask)
     plane = int((share * mask).sum(axis=(1, 2)).argmax())
-    longest_mm, across_mm = _diameters_mm(_rim_points(share[plane]) * spacing_mm[1:])
+    axes = plane_axes(rim_points(share[plane]) * spacing_mm[1:])
+    longest_mm, across_mm = axes.lengths_mm
     middle = (np.array(mask.shape) - 1) / 2
+    middle_mm = middle * spacing_mm
     return Measurement(
         diameter_mm=longest_mm,
         short_diameter_mm=across_mm,
@@ -82,6 +110,8 @@ def measure_outline(
         center_offset_mm=(np.array(ndimage.center_of_mass(share)) - middle) * spacing_mm,
         mask=mask,
         is_cut=_is_cut(mask, exists),
+        long_axis_mm=np.insert(axes.long_mm, 0, plane * spacing_mm[0], axis=1) - middle_mm,
+        short_axis_mm=np.insert(axes.short_mm, 0, plane * spacing_mm[0], axis=1) - middle_mm,
     )
 
 
@@ -117,7 +147,7 @@ def _share_of_object(inside: np.ndarray, parts: np.ndarray, mask: np.ndarray) ->
     return np.where(near, inside, 0.0)
 
 
-def _rim_points(plane: np.ndarray) -> np.ndarray:
+def rim_points(plane: np.ndarray) -> np.ndarray:
     """(N, 2) row and column where the line between two neighbouring pixels of a plane (Y, X) crosses the rim."""
     padded = np.pad(plane, 1)
     points = []
@@ -131,13 +161,38 @@ def _rim_points(plane: np.ndarray) -> np.ndarray:
     return np.concatenate(points)
 
 
-def _diameters_mm(points_mm: np.ndarray) -> tuple[float, float]:
-    """Longest distance between two of the points (N, 2), and the extent of all of them across it."""
+def plane_axes(points_mm: np.ndarray) -> PlaneAxes:
+    """The longest distance between two points (N, 2) of a rim, and the extent of all of them across it."""
+    if len(points_mm) > MOST_RIM_POINTS:
+        points_mm = _hull(points_mm)
     apart = points_mm[:, None] - points_mm[None]  # (N, N, 2)
     length_mm = np.linalg.norm(apart, axis=2)
-    longest = np.unravel_index(length_mm.argmax(), length_mm.shape)
-    along = apart[longest] / length_mm[longest]
-    return float(length_mm[longest]), float(np.ptp(points_mm @ [-along[1], along[0]]))
+    first, second = np.unravel_index(length_mm.argmax(), length_mm.shape)
+    along = apart[first, second] / length_mm[first, second]
+    across = np.array([-along[1], along[0]])
+    reach_mm = points_mm @ across
+    outermost = [reach_mm.argmin(), reach_mm.argmax()]
+    foot = (points_mm[outermost] @ along).mean() * along
+    return PlaneAxes(points_mm[[first, second]], foot + reach_mm[outermost][:, None] * across)
+
+
+def _hull(points: np.ndarray) -> np.ndarray:
+    """The corners (M, 2) of the convex hull of points (N, 2), by Andrew's monotone chain."""
+    ordered = np.unique(points, axis=0)
+    half: list[np.ndarray] = []
+    for chain in (ordered, ordered[::-1]):
+        corners: list[np.ndarray] = []
+        for point in chain:
+            while len(corners) > 1 and not _turns_left(corners[-2], corners[-1], point):
+                corners.pop()
+            corners.append(point)
+        half += corners[:-1]
+    return np.array(half)
+
+
+def _turns_left(start: np.ndarray, corner: np.ndarray, end: np.ndarray) -> bool:
+    (first_y, first_x), (second_y, second_x) = corner - start, end - start
+    return bool(first_y * second_x - first_x * second_y > 0)
 
 
 def _is_cut(mask: np.ndarray, exists: np.ndarray) -> bool:

@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 
 from CLIPLungLib.calibration.truth import LIDC_READERS, Truth, notice, truth_phrase
+from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.outline_mask import OutlineMask, on_grid_of
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, ATTRIBUTE_OF_NAME, CLASSES, best_code
 
 # Relevance below this is not drawn, and a map that stays below it everywhere is called empty.
 HEAT_THRESHOLD = 0.25
+# Of the outline, wherever it is shown.
+OUTLINE_RGB = (0.35, 0.95, 0.75)
 DISCLAIMER = notice(LIDC_READERS)
 CSV_COLUMNS = (
     "id",
@@ -33,6 +37,10 @@ CSV_COLUMNS = (
     "notes",
     "truth",
 )
+
+
+# (2, 3) RAS mm.
+Ends = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,11 @@ class NoduleMeasurement:
         mean_diameter_mm: mean of longest and short diameter, as guidelines ask for.
         volume_mm3, volume_interval_mm3: likewise.
         center_ras: (3,) RAS mm, centroid of the outline.
+        short_diameter_mm: extent across the longest diameter; None in results of versions before 0.4.
+        long_axis_ras, short_axis_ras: (2, 3) RAS mm, ends of both in the axial plane where they were measured. The lengths of the
+            lines are those of the outline, before they are brought to what readers would measure.
+        corrected_by_hand: a person has changed the outline. Its sizes are then those of the outline itself, and so are the ends of
+            the intervals.
     """
 
     diameter_mm: float
@@ -77,12 +90,15 @@ class NoduleMeasurement:
     volume_mm3: float
     volume_interval_mm3: tuple[float, float]
     center_ras: tuple[float, float, float]
+    short_diameter_mm: float | None = None
+    long_axis_ras: Ends | None = None
+    short_axis_ras: Ends | None = None
+    corrected_by_hand: bool = False
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> NoduleMeasurement:
         """The inverse of dataclasses.asdict, from JSON."""
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else float(v) for name, v in plain.items()}
-        return cls(**values)
+        return cls(**{name: _as_tuples(value) for name, value in plain.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,11 +111,13 @@ class NoduleResult:
         class_probabilities: of CLASSES, sum 1.
         diameter_mm: measured longest diameter, or the network's estimate where nothing could be outlined.
         attributes: one per ATTRIBUTE_NAMES, in that order.
-        heatmap: (Z, Y, X) float32 in 0..1, relevance for malignancy_score.
+        heatmap: (Z, Y, X) float32 in 0..1, relevance for malignancy_score; of size 0 where none was asked for.
         heatmap_to_ras: (4, 4) IJK-to-RAS of the heat map.
         measurement: None where nothing could be outlined at the click.
         class_set: the classes that cannot be excluded: holds the readers' class in 90 % of nodules of other patients.
         outline: (Z, Y, X) bool on the heat map's grid; None where nothing could be outlined.
+        outline_on_ct: the same on the CT's own grid, and the very voxels a person has drawn where one has corrected it; None also in
+            answers that are read from a file.
         warnings: what the reader should know before trusting the numbers.
         model: name, version, sha256 of the weights.
         truth: whose word probability and classes estimate.
@@ -119,6 +137,7 @@ class NoduleResult:
     class_set: tuple[str, ...] = CLASSES
     outline: np.ndarray | None = None
     truth: Truth = LIDC_READERS
+    outline_on_ct: OutlineMask | None = None
 
     @property
     def notice(self) -> str:
@@ -129,6 +148,12 @@ class NoduleResult:
     def predicted_class(self) -> str:
         """The most probable of CLASSES."""
         return CLASSES[int(np.argmax(self.class_probabilities))]
+
+    def outline_in(self, ct: CTVolume) -> OutlineMask | None:
+        """The outline on the grid of the CT it was found in; None where nothing could be outlined."""
+        if self.outline_on_ct is not None or self.outline is None:
+            return self.outline_on_ct
+        return on_grid_of(OutlineMask(self.outline, self.heatmap_to_ras), ct)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; the heat map itself is a file of its own."""
@@ -187,6 +212,11 @@ class NoduleResult:
 def failed_row(row_id: str, error: str) -> dict[str, str]:
     """The row of a nodule that could not be answered."""
     return dict.fromkeys(CSV_COLUMNS, "") | {"id": row_id, "status": "failed", "error": error}
+
+
+def _as_tuples(value: Any) -> Any:
+    """A value of JSON with tuples for its lists."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 def _number(value: float) -> str:

@@ -25,7 +25,8 @@ from CLIPLungLib.inference.cohort_table import CohortRow, is_usable_id
 from CLIPLungLib.inference.result import CSV_COLUMNS
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, CLASSES
 
-RESULTS_NAME, RUN_NAME, LOCK_NAME, HEATMAP_FOLDER = "results.csv", "run.json", "run.lock", "heatmaps"
+RESULTS_NAME, RUN_NAME, LOCK_NAME = "results.csv", "run.json", "run.lock"
+HEATMAP_FOLDER, SEGMENTATION_FOLDER = "heatmaps", "segmentations"
 START_ANEW = f"Delete {RESULTS_NAME} and {RUN_NAME} there to start anew, or choose another output folder."
 # An answer has all of these.
 NUMBERS = (
@@ -108,29 +109,46 @@ def _lock(stream: IO[str]) -> None:
 
 
 def what_is_asked(row: CohortRow) -> Asked:
-    """Image and point of a row; of an image that is a file also size and time, by which a new one is told from an old one."""
-    is_point = row.point_mm is not None and all(map(math.isfinite, row.point_mm))
-    asked: Asked = {"image": None, "point_ras_mm": list(row.point_mm) if row.point_mm and is_point else None}
-    if row.image_path is not None:
-        asked["image"] = os.path.normpath(row.image_path.absolute())
+    """Image and point of a row, and of its earlier scan; of an image that is a file also size and time, by which a new one is told from
+    an old one."""
+    asked = _place_asked(row.image_path, row.point_mm)
+    if row.prior is not None:
+        dates = {"date": row.prior.current_date, "prior_date": row.prior.prior_date}
+        asked["prior"] = {**_place_asked(row.prior.image_path, row.prior.point_mm), **dates}
+    return asked
+
+
+def _place_asked(image: Path | None, point_mm: tuple[float, float, float] | None) -> Asked:
+    is_point = point_mm is not None and all(map(math.isfinite, point_mm))
+    asked: Asked = {"image": None, "point_ras_mm": list(point_mm) if point_mm and is_point else None}
+    if image is not None:
+        asked["image"] = os.path.normpath(image.absolute())
         with suppress(OSError, ValueError):
-            if row.image_path.is_file():
-                found = row.image_path.stat()
+            if image.is_file():
+                found = image.stat()
                 asked |= {"image_bytes": found.st_size, "image_modified_ns": found.st_mtime_ns}
     return asked
 
 
-def take_over(folder: Path, rows: Sequence[CohortRow], model_sha256: str, heatmaps: bool) -> dict[str, list[str]]:
+def take_over(
+    folder: Path,
+    rows: Sequence[CohortRow],
+    model_sha256: str,
+    heatmaps: bool,
+    segmentations: bool = False,
+    columns: tuple[str, ...] = CSV_COLUMNS,
+) -> dict[str, list[str]]:
     """The finished lines of `results.csv` that answer rows of the table as it is now, by id.
 
-    Writes `run.json` anew and leaves in `results.csv` what is kept; heat maps of rows to be answered again go.
+    Writes `run.json` anew and leaves in `results.csv` what is kept; heat maps and segmentations of rows to be answered again go. A
+    row whose heat map or segmentation is asked for and missing is answered again.
 
     Raises:
         InputError: results of another model or of a table without a row in common, files that are damaged or not
             CLIPLung's, or a folder that cannot be written.
     """
     asked = {row.row_id: what_is_asked(row) for row in rows}
-    finished, before = _finished(folder / RESULTS_NAME), _asked_before(folder, model_sha256)
+    finished, before = _finished(folder / RESULTS_NAME, columns), _asked_before(folder, model_sha256)
     if before is None and finished:
         raise InputError(f"{folder / RESULTS_NAME} has no {RUN_NAME} beside it that says what it answers. {START_ANEW}")
     before = before or {}
@@ -144,10 +162,12 @@ def take_over(folder: Path, rows: Sequence[CohortRow], model_sha256: str, heatma
     }
     if heatmaps:
         kept = {row_id: line for row_id, line in kept.items() if heatmap_file(folder, row_id).is_file()}
-    # In this order a kill in between leaves no line, and no heat map, that seems to answer what it does not.
-    _remove_heatmaps(folder, [row_id for row_id in before if row_id not in kept])
+    if segmentations:
+        kept = {row_id: line for row_id, line in kept.items() if _has_segmentation(folder, row_id, line)}
+    # In this order a kill in between leaves no line, and no file of a nodule, that seems to answer what it does not.
+    _remove_files(folder, [row_id for row_id in before if row_id not in kept])
     with writing(folder / RESULTS_NAME) as temporary:
-        temporary.write_text(_line(CSV_COLUMNS) + "".join(map(_line, kept.values())), encoding="utf-8", newline="")
+        temporary.write_text(_line(columns) + "".join(map(_line, kept.values())), encoding="utf-8", newline="")
     with writing(folder / RUN_NAME) as temporary:
         text = json.dumps({"model_sha256": model_sha256, "rows": asked}, indent=1)
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -157,6 +177,17 @@ def take_over(folder: Path, rows: Sequence[CohortRow], model_sha256: str, heatma
 def heatmap_file(folder: Path, row_id: str) -> Path:
     """Where the heat map of a row is written."""
     return folder / HEATMAP_FOLDER / f"{row_id}.nrrd"
+
+
+def segmentation_file(folder: Path, row_id: str) -> Path:
+    """Where the outline of a row is written."""
+    return folder / SEGMENTATION_FOLDER / f"{row_id}.seg.nrrd"
+
+
+def _has_segmentation(folder: Path, row_id: str, line: Sequence[str]) -> bool:
+    """Whether the outline of a row is there; a nodule that could not be outlined has no size, and needs none."""
+    is_outlined = dict(zip(CSV_COLUMNS, line, strict=False))["volume_mm3"] != ""
+    return not is_outlined or segmentation_file(folder, row_id).is_file()
 
 
 def _same_place(first: Asked | None, second: Asked | None) -> bool:
@@ -186,7 +217,7 @@ def _asked_before(folder: Path, model_sha256: str) -> dict[str, Asked] | None:
     return dict(rows)
 
 
-def _finished(file: Path) -> dict[str, list[str]]:
+def _finished(file: Path, columns: tuple[str, ...]) -> dict[str, list[str]]:
     """Whole lines with an answer, by id; a line that was cut off by a kill does not count."""
     try:
         header, *lines = file.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True) or [b""]
@@ -194,11 +225,11 @@ def _finished(file: Path) -> dict[str, list[str]]:
         return {}
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror}). {START_ANEW}") from error
-    if tuple(_cells(header)) != CSV_COLUMNS:
+    if tuple(_cells(header)) != columns:
         raise InputError(
             f"{file} is empty, damaged, or no results of this version of CLIPLung: its first line does not name the columns. {START_ANEW}"
         )
-    found = [cells for line in lines if _is_answer(cells := _cells(line))]
+    found = [cells for line in lines if _is_answer(cells := _cells(line), columns)]
     return {cells[0]: cells for cells in found}
 
 
@@ -210,10 +241,10 @@ def _cells(line: bytes) -> list[str]:
         return []
 
 
-def _is_answer(cells: Sequence[str]) -> bool:
-    if len(cells) != len(CSV_COLUMNS):
+def _is_answer(cells: Sequence[str], columns: tuple[str, ...]) -> bool:
+    if len(cells) != len(columns):
         return False
-    row = dict(zip(CSV_COLUMNS, cells, strict=True))
+    row = dict(zip(columns, cells, strict=True))
     try:
         numbers = [float(row[name]) for name in NUMBERS]
     except ValueError:
@@ -228,11 +259,12 @@ def _line(cells: Sequence[str]) -> str:
     return stream.getvalue()
 
 
-def _remove_heatmaps(folder: Path, row_ids: Sequence[str]) -> None:
-    """Heat maps of answers that are not kept, and halves that a kill left behind."""
-    for place in (folder / HEATMAP_FOLDER, folder / RESULTS_NAME, folder / RUN_NAME):
+def _remove_files(folder: Path, row_ids: Sequence[str]) -> None:
+    """Heat maps and segmentations of answers that are not kept, and halves that a kill left behind."""
+    for place in (folder / HEATMAP_FOLDER, folder / SEGMENTATION_FOLDER, folder / RESULTS_NAME, folder / RUN_NAME):
         remove_leftovers(place)
-    files = [heatmap_file(folder, row_id) for row_id in row_ids if is_usable_id(row_id)]
+    usable = [row_id for row_id in row_ids if is_usable_id(row_id)]
+    files = [name(folder, row_id) for row_id in usable for name in (heatmap_file, segmentation_file)]
     for file in files:
         try:
             file.unlink(missing_ok=True)
@@ -243,8 +275,8 @@ def _remove_heatmaps(folder: Path, row_ids: Sequence[str]) -> None:
 class ResultTable:
     """`results.csv`, written row by row so that a kill loses the row under way at most."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, file: Path, columns: tuple[str, ...] = CSV_COLUMNS) -> None:
+        self._file, self._columns = file, columns
         try:
             # Unbuffered: a line that does not fit on the disk is noticed at once and taken back.
             self._stream = file.open("ab", buffering=0)
@@ -257,7 +289,7 @@ class ResultTable:
         Raises:
             InputError: it cannot be written; the rows before it stay.
         """
-        line = _line([row[name] for name in CSV_COLUMNS]).encode("utf-8")
+        line = _line([row[name] for name in self._columns]).encode("utf-8")
         start = self._stream.seek(0, os.SEEK_END)
         try:
             if self._stream.write(line) != len(line):

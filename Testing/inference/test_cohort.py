@@ -85,10 +85,10 @@ def test_what_the_reader_noticed_stands_beside_the_answer(folder, tiny):
 def test_one_point_the_network_fails_on_does_not_fail_its_neighbours(folder, tiny, monkeypatch):
     whole = type(tiny).classify_patches
 
-    def fail_at_one(self, patches, volumes):
+    def fail_at_one(self, patches, volumes, heatmaps):
         if any(patch.center_ras[0] == 12.0 for patch in patches):
             raise RuntimeError("no convolution for this one")
-        return whole(self, patches, volumes)
+        return whole(self, patches, volumes, heatmaps)
 
     monkeypatch.setattr(type(tiny), "classify_patches", fail_at_one)
     file = cohort(folder, "a,one.nrrd,10,-20,30", "b,one.nrrd,12,-20,30", "c,one.nrrd,11,-20,30")
@@ -101,8 +101,8 @@ def test_one_point_the_network_fails_on_does_not_fail_its_neighbours(folder, tin
 def test_answer_with_a_number_that_is_none_is_a_failed_row(folder, tiny, monkeypatch):
     whole = type(tiny).classify_patches
 
-    def damaged(self, patches, volumes):
-        return [replace(result, diameter_mm=float("nan")) for result in whole(self, patches, volumes)]
+    def damaged(self, patches, volumes, heatmaps):
+        return [replace(result, diameter_mm=float("nan")) for result in whole(self, patches, volumes, heatmaps)]
 
     monkeypatch.setattr(type(tiny), "classify_patches", damaged)
     assert run_batch(cohort(folder, "a,one.nrrd,10,-20,30"), folder / "out", tiny) == 1

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from CLIPLungLib.inference.checkpoint import load_checkpoint
-from CLIPLungLib.inference.grad_cam import _heat, _on_patch_grid, _relevance, answer_with_grad_cam
+from CLIPLungLib.inference.grad_cam import _on_patch_grid, _relevance, answer_with_grad_cam, heat_of_relevance
 from CLIPLungLib.model.image_encoder import FeatureMaps
 
 # Three maps of 2 channels and 2 x 2 cells: two of patch 0 (planes 0 and 2), one of patch 1 (plane 1).
@@ -84,7 +84,7 @@ def test_interpolation_never_undershoots_nothing():
 def heat(*values: float) -> torch.Tensor:
     """The heat map of one-cell relevances: maps 0 and 1 of patch 0, map 2 of patch 1."""
     relevance = torch.tensor(values)[:, None, None].expand(3, 2, 2)
-    return _heat(relevance, feature_maps(), torch.ones(2, 3), torch.Size((2, 3, 2, 2)))[:, :, 0, 0]
+    return heat_of_relevance(relevance, feature_maps(), torch.ones(2, 3), torch.Size((2, 3, 2, 2)))[:, :, 0, 0]
 
 
 def test_heat_is_in_units_of_the_patchs_strongest_relevance_of_either_sign():
@@ -114,6 +114,77 @@ def test_map_is_that_of_the_score_and_leaves_the_network_as_it_was(tiny_checkpoi
     leaf = maps.maps.detach().requires_grad_(True)
     scores = network.read(type(maps)(**vars(maps) | {"maps": leaf}), 2).malignancy_score
     (gradient,) = torch.autograd.grad(scores.sum(), leaf)
-    assert_close(found, _heat(_relevance(maps, gradient, 2, reference), maps, exists, planes.shape))
+    assert_close(found, heat_of_relevance(_relevance(maps, gradient, 2, reference), maps, exists, planes.shape))
     assert found[1, 6:].eq(0).all()
     assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+class Brightness(torch.nn.Module):
+    """A network whose cells are the mean grey value of 4 x 4 pixels, whose score is their mean, and whose outline is what is bright."""
+
+    def encoder(self, planes: torch.Tensor, exists: torch.Tensor) -> FeatureMaps:
+        patch, plane = exists.nonzero(as_tuple=True)
+        shown = planes[exists]
+        cells = torch.nn.functional.avg_pool2d(shown.unsqueeze(1), 4)
+        return FeatureMaps(cells, torch.ones_like(cells[:, 0]), patch, plane, cells[:, 0], 40 * (shown - 0.5))
+
+    def read(self, maps: FeatureMaps, patches: int):
+        class Output:
+            malignancy_score = maps.pooled(patches)[:, 0, 0]
+
+        return Output
+
+
+def bright_block(row: int, column: int) -> torch.Tensor:
+    """A bright block of 8 x 8 pixels in plane 1 of 3."""
+    planes = torch.zeros(1, 3, 32, 32)
+    planes[0, 1, row : row + 8, column : column + 8] = 1.0
+    return planes
+
+
+EXISTS = torch.tensor([[True, True, False]])
+OTHER_SIDE = {False: lambda output: output.malignancy_score, True: lambda output: -output.malignancy_score}
+
+
+@pytest.mark.parametrize("within_outline", [False, True])
+def test_map_lies_at_the_nodule_and_moves_with_it(within_outline):
+    def heat_of(row: int, column: int) -> torch.Tensor:
+        return answer_with_grad_cam(Brightness(), bright_block(row, column), EXISTS, within_outline=within_outline)[1]
+
+    first, moved = heat_of(8, 8), heat_of(16, 12)
+    assert first[0, 1, 8:16, 8:16].min() > 0.25
+    assert first.max() > 0.9
+    assert first[0, [0, 2]].eq(0).all()
+    assert_close(moved[0, :, 8:, 4:], first[0, :, :-8, :-4], atol=1e-6, rtol=0)
+
+
+def test_within_the_outline_nothing_spills_over_its_rim():
+    planes = bright_block(8, 8)
+    _, spilling = answer_with_grad_cam(Brightness(), planes, EXISTS)
+    _, within = answer_with_grad_cam(Brightness(), planes, EXISTS, within_outline=True)
+    outside = planes == 0
+    assert spilling[outside].max() > 0.1
+    assert within[outside].max() < 1e-6
+    assert_close(within[~outside], spilling[~outside])
+
+
+@pytest.mark.parametrize("within_outline", [False, True])
+def test_both_sides_of_the_answer_can_be_asked_for(within_outline):
+    planes = bright_block(8, 8)
+    # Brighter than the average nodule speaks for the score, darker against it.
+    for average, side_that_speaks in ((0.5, False), (2.0, True)):
+        for side, target in OTHER_SIDE.items():
+            _, found = answer_with_grad_cam(
+                Brightness(), planes, EXISTS, torch.tensor([average]), target, within_outline
+            )
+            assert torch.isfinite(found).all()
+            speaks = found[0, 1, 11:13, 11:13]
+            assert (speaks.max() > 0.2) if side == side_that_speaks else speaks.eq(0).all()
+
+
+def test_a_patch_without_an_outline_has_an_empty_map_within_it():
+    planes = torch.full((1, 3, 32, 32), 0.2)
+    _, heat_everywhere = answer_with_grad_cam(Brightness(), planes, EXISTS)
+    _, within = answer_with_grad_cam(Brightness(), planes, EXISTS, within_outline=True)
+    assert heat_everywhere.max() > 0.9
+    assert within.max() < 1e-4

@@ -204,9 +204,9 @@ def test_rows_wait_for_a_batch_of_their_image(folder, tiny, monkeypatch):
     seen = []
     whole = type(tiny).classify_patches
 
-    def spy(self, patches, volumes):
+    def spy(self, patches, volumes, heatmaps=True):
         seen.append((len(patches), {ct.name for ct in volumes}))
-        return whole(self, patches, volumes)
+        return whole(self, patches, volumes, heatmaps)
 
     monkeypatch.setattr(type(tiny), "classify_patches", spy)
     counts = {"one": 9, "two": 8}

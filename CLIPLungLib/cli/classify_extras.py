@@ -1,0 +1,88 @@
+"""What 'classify' writes beside the answer when asked: similar cases, and heat maps of other things than suspicion."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.inference.explain_targets import EXPLAINABLE, explains
+from CLIPLungLib.inference.result import HEAT_THRESHOLD, NoduleResult
+
+if TYPE_CHECKING:
+    from CLIPLungLib.inference.classifier import NoduleClassifier
+
+SIMILAR_FILES = ("similar.json", "similar.png")
+
+
+def add_extra_options(classify: argparse.ArgumentParser) -> None:
+    """--similar and --explain."""
+    classify.add_argument(
+        "--similar",
+        action="store_true",
+        help=f"also write the cases of the training data most alike: {', '.join(SIMILAR_FILES)}",
+    )
+    classify.add_argument(
+        "--explain",
+        action="append",
+        choices=EXPLAINABLE,
+        default=[],
+        metavar="NAME",
+        help=f"also write heatmap_NAME.nrrd: where the network found what speaks for NAME ({', '.join(EXPLAINABLE)}); can be repeated",
+    )
+
+
+def write_extras(
+    options: argparse.Namespace, ct: CTVolume, classifier: NoduleClassifier, result: NoduleResult
+) -> list[str]:
+    """Write what was asked for; returns what to tell the user, a line each."""
+    lines = [_write_explanation(name, options, ct, classifier, result) for name in dict.fromkeys(options.explain)]
+    return lines + ([_write_similar(options, result)] if options.similar else [])
+
+
+def _write_explanation(
+    name: str, options: argparse.Namespace, ct: CTVolume, classifier: NoduleClassifier, result: NoduleResult
+) -> str:
+    from CLIPLungLib.atomic_write import remove_leftovers
+    from CLIPLungLib.inference.result_files import write_heatmap
+
+    file = options.output / f"heatmap_{name}.nrrd"
+    remove_leftovers(file)
+    heat, heat_to_ras = classifier.explain(ct, options.point, name)
+    write_heatmap(replace(result, heatmap=heat, heatmap_to_ras=heat_to_ras), file)
+    is_empty = heat.max() < HEAT_THRESHOLD
+    empty = "; it is empty: nothing here speaks for it more than in the average nodule" if is_empty else ""
+    return f"written: {file} (what speaks for {explains(name)}{empty})"
+
+
+def _write_similar(options: argparse.Namespace, result: NoduleResult) -> str:
+    """Where index and weights do not belong together nothing is written, and the text says why; files of an earlier answer go."""
+    from CLIPLungLib.atomic_write import remove_leftovers
+    from CLIPLungLib.errors import CLIPLungError
+    from CLIPLungLib.inference.checkpoint import DEFAULT_CHECKPOINT
+    from CLIPLungLib.report.similar_cases import save_similar
+    from CLIPLungLib.similar.cases import similar_cases, write_similar
+    from CLIPLungLib.similar.index_file import read_index, similar_file
+
+    numbers, picture = (options.output / name for name in SIMILAR_FILES)
+    for file in (numbers, picture):
+        remove_leftovers(file)
+        _remove(file)
+    try:
+        found = similar_cases(result, read_index(similar_file(options.checkpoint or DEFAULT_CHECKPOINT)))
+    except CLIPLungError as error:
+        return f"similar cases are not shown: {error}"
+    write_similar(found, numbers)
+    save_similar(found, picture, result.image.get("name", ""))
+    return f"written: {options.output}/{', '.join(SIMILAR_FILES)}"
+
+
+def _remove(file: Path) -> None:
+    from CLIPLungLib.atomic_write import cannot_write
+
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(file, error) from error

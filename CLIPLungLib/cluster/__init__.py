@@ -1,0 +1,1 @@
+"""A cohort on many processes or machines, by Dask distributed."""
