@@ -13,7 +13,8 @@ import numpy as np
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import BORDER_TOLERANCE, CTVolume
-from CLIPLungLib.image.resample import grid_coordinates, sample_hu
+from CLIPLungLib.image.patch_grid import PatchGrid
+from CLIPLungLib.image.resample import sample_hu
 
 # A point is "in air" when nothing within this radius is denser than emphysematous lung.
 AIR_RADIUS_MM = 5.0
@@ -121,20 +122,22 @@ def extract_patch(ct: CTVolume, point_ras: np.ndarray, spec: PatchSpec) -> Patch
     ct.require_ct()
     _require_tissue(ct, point)
     matrix = spec.grid_to_ras(point)
-    coordinates_ijk = grid_coordinates(ct, matrix, spec.shape)  # (Z, Y, X, 3)
-    _require_sound_planes(ct, coordinates_ijk[..., 2])
-    hu = sample_hu(ct, coordinates_ijk)
+    grid = PatchGrid(ct, matrix, spec.shape)
+    _require_sound_planes(ct, grid)
+    hu = grid.hu()
     axis_ras = np.repeat(point[None], spec.shape[0], axis=0)
     axis_ras[:, 2] = matrix[2, 3] + matrix[2, 2] * np.arange(spec.shape[0])
     exists = ct.contains_ijk(ct.to_ijk(axis_ras))  # (Z,)
     exists[np.argmin(np.abs(axis_ras[:, 2] - point[2]))] = True
-    inside = float(ct.contains_ijk(coordinates_ijk).mean())
-    return Patch(point, hu, exists, matrix, inside, _patch_warnings(ct, exists))
+    return Patch(point, hu, exists, matrix, grid.inside_fraction(), _patch_warnings(ct, exists))
 
 
-def _require_sound_planes(ct: CTVolume, patch_k: np.ndarray) -> None:
+def _require_sound_planes(ct: CTVolume, grid: PatchGrid) -> None:
     """Refuse a patch that would be interpolated from planes that are missing or off their place."""
-    low, high = np.floor(patch_k.min() + BORDER_TOLERANCE), np.ceil(patch_k.max() - BORDER_TOLERANCE)
+    if not ct.doubtful_k:
+        return
+    lowest_k, highest_k = grid.k_range()
+    low, high = np.floor(lowest_k + BORDER_TOLERANCE), np.ceil(highest_k - BORDER_TOLERANCE)
     touched = [k for k in ct.doubtful_k if low <= k <= high]
     if touched:
         raise InputError(

@@ -29,13 +29,22 @@ def sample_hu(ct: CTVolume, coordinates_ijk: np.ndarray) -> np.ndarray:
     Raises:
         InputError: voxels that are not numbers among those needed.
     """
-    box, kji = _voxels_around(ct, coordinates_ijk)
-    if not np.isfinite(box).all():
+    low_ijk, high_ijk, clamped = _reach(ct, coordinates_ijk)
+    return _trilinear(hu_box(ct, low_ijk, high_ijk), clamped - low_ijk)
+
+
+def hu_box(ct: CTVolume, low_ijk: np.ndarray, high_ijk: np.ndarray) -> np.ndarray:
+    """A copy (float32) of the voxels from `low_ijk` to `high_ijk`, both included, with padding as air.
+
+    Raises:
+        InputError: voxels that are not numbers among them.
+    """
+    box = _box(ct, low_ijk, high_ijk)
+    if ct.hu.dtype.kind == "f" and not np.isfinite(box).all():
         raise InputError(
             f"'{ct.name}' holds values that are not numbers within the patch. Repair or reload the CT; nothing is guessed for them."
         )
-    np.maximum(box, PADDING_READ_AS_HU, out=box)
-    return _trilinear(box, kji)
+    return np.maximum(box, PADDING_READ_AS_HU, out=box)
 
 
 def sample_as_stored(volume: CTVolume, coordinates_ijk: np.ndarray) -> np.ndarray:
@@ -43,19 +52,24 @@ def sample_as_stored(volume: CTVolume, coordinates_ijk: np.ndarray) -> np.ndarra
 
     NaN beyond the volume and where it holds no number; padding stays as it is.
     """
-    values = _trilinear(*_voxels_around(volume, coordinates_ijk))
+    low_ijk, high_ijk, clamped = _reach(volume, coordinates_ijk)
+    values = _trilinear(_box(volume, low_ijk, high_ijk), clamped - low_ijk)
     values[~volume.contains_ijk(coordinates_ijk) | ~np.isfinite(values)] = np.nan
     return values
 
 
-def _voxels_around(volume: CTVolume, coordinates_ijk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A copy (float32) of the smallest box of voxels around the coordinates (..., 3), and these as k, j, i (3, ...) within it."""
+def _reach(volume: CTVolume, coordinates_ijk: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(3,) lowest and highest voxel around the coordinates (..., 3), and these drawn in to the volume."""
     clamped = np.clip(coordinates_ijk, 0.0, volume.size_ijk - 1.0)
-    low = np.floor(clamped.reshape(-1, 3).min(axis=0)).astype(int)
-    high = np.ceil(clamped.reshape(-1, 3).max(axis=0)).astype(int) + 1
-    box = volume.hu[low[2] : high[2], low[1] : high[1], low[0] : high[0]].astype(np.float32)
-    return box, np.moveaxis(clamped - low, -1, 0)[::-1]
+    points = clamped.reshape(-1, 3)
+    return np.floor(points.min(axis=0)).astype(int), np.ceil(points.max(axis=0)).astype(int), clamped
 
 
-def _trilinear(box: np.ndarray, kji: np.ndarray) -> np.ndarray:
+def _box(volume: CTVolume, low_ijk: np.ndarray, high_ijk: np.ndarray) -> np.ndarray:
+    i, j, k = (slice(low, high + 1) for low, high in zip(low_ijk, high_ijk, strict=True))
+    return volume.hu[k, j, i].astype(np.float32)
+
+
+def _trilinear(box: np.ndarray, ijk_in_box: np.ndarray) -> np.ndarray:
+    kji = np.moveaxis(ijk_in_box, -1, 0)[::-1]
     return np.asarray(ndimage.map_coordinates(box, kji, order=1, mode="nearest", output=np.float32))

@@ -18,6 +18,13 @@ LUNG: Code = ("39607008", "SCT", "Lung")
 LONG_AXIS: Code = ("103339001", "SCT", "Long Axis")
 DIAMETER: Code = ("81827009", "SCT", "Diameter")
 VOLUME: Code = ("118565006", "SCT", "Volume")
+SHORT_AXIS: Code = ("103340004", "SCT", "Short Axis")
+CENTER: Code = ("111010", "DCM", "Center")
+# By what the sizes were measured.
+METHODS: dict[bool, Code] = {
+    False: ("outline-program", PRIVATE, "Outline drawn by the program"),
+    True: ("outline-by-hand", PRIVATE, "Outline corrected by hand"),
+}
 MM: Code = ("mm", "UCUM", "mm")
 MM3: Code = ("mm3", "UCUM", "cubic millimeter")
 NO_UNITS: Code = ("1", "UCUM", "no units")

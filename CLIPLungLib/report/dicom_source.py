@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,11 +64,26 @@ def read_series(files: Sequence[Path]) -> list[pydicom.Dataset]:
 
 def corners_ras(image: pydicom.Dataset) -> np.ndarray:
     """(2, 3) RAS mm of the first voxel of a slice and of the last one."""
-    origin = np.array(image.ImagePositionPatient, dtype=float)
+    place = slice_place(image)
+    across = np.array([image.Columns - 1, image.Rows - 1]) @ place.steps_ras
+    return np.stack([place.origin_ras, place.origin_ras + across])
+
+
+@dataclass(frozen=True, eq=False)
+class SlicePlace:
+    """Where a slice lies: RAS mm of its first pixel (3,), and the steps (2, 3) to the next column and to the next row."""
+
+    origin_ras: np.ndarray
+    steps_ras: np.ndarray
+
+
+def slice_place(image: pydicom.Dataset) -> SlicePlace:
+    """Where a slice lies, by its header."""
+    to_ras = np.array([-1.0, -1.0, 1.0])
     along_row, along_column = np.array(image.ImageOrientationPatient, dtype=float).reshape(2, 3)
     row_mm, column_mm = (float(value) for value in image.PixelSpacing)
-    across = along_row * column_mm * (image.Columns - 1) + along_column * row_mm * (image.Rows - 1)
-    return np.stack([origin, origin + across]) * (-1.0, -1.0, 1.0)
+    steps = np.stack([along_row * column_mm, along_column * row_mm]) * to_ras
+    return SlicePlace(np.array(image.ImagePositionPatient, dtype=float) * to_ras, steps)
 
 
 def _read_header(file: Path) -> pydicom.Dataset:

@@ -6,7 +6,7 @@ site, and the same evaluations in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,8 +42,27 @@ class ReportedNodule:
     result: NoduleResult
 
 
+@dataclass(frozen=True, eq=False)
+class SegmentReference:
+    """The segment that outlines a nodule.
+
+    Attributes:
+        document: the DICOM segmentation it lies in.
+        number: of the segment, from 1.
+        tracking_uid: by which the segment names the nodule.
+    """
+
+    document: hd.seg.Segmentation
+    number: int
+    tracking_uid: str
+
+
 def write_structured_report(
-    nodules: Sequence[ReportedNodule], files: Sequence[Path], path: Path, ct: CTVolume | None = None
+    nodules: Sequence[ReportedNodule],
+    files: Sequence[Path],
+    path: Path,
+    ct: CTVolume | None = None,
+    segments: Mapping[int, SegmentReference] | None = None,
 ) -> None:
     """Write one report about the nodules of one CT series.
 
@@ -52,12 +71,13 @@ def write_structured_report(
         files: every DICOM file of the series.
         path: to write.
         ct: what was analyzed; when given, it must be of their series and still lie where they put it.
+        segments: index of a nodule -> its outline, to which its measurements then refer; the others refer to their point.
 
     Raises:
         InputError: nothing to report, answers by different truths, files that are not one CT series, a CT of another series or that lies elsewhere, or a file that cannot be written.
         MissingPackageError: highdicom is missing.
     """
-    _require_highdicom()
+    require_highdicom()
     if not nodules:
         raise InputError("There is no answer to report. Analyze a nodule first.")
     for nodule in nodules:
@@ -68,10 +88,10 @@ def write_structured_report(
         )
     images = read_series(files)
     if ct is not None:
-        _require_same_series(ct, images)
-        _require_in_place(ct, images)
+        require_same_series(ct, images)
+        require_in_place(ct, images)
     try:
-        document = _document(nodules, images)
+        document = _document(nodules, images, segments or {})
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise InputError(
             f"The series of '{files[0]}' cannot be reported: its header does not fit the standard ({error}). Export it again."
@@ -80,7 +100,7 @@ def write_structured_report(
         document.save_as(str(temporary))
 
 
-def _require_highdicom() -> None:
+def require_highdicom() -> None:
     try:
         import highdicom  # noqa: F401
     except ImportError as error:
@@ -90,13 +110,15 @@ def _require_highdicom() -> None:
         ) from error
 
 
-def _document(nodules: Sequence[ReportedNodule], images: Sequence[pydicom.Dataset]) -> hd.sr.Comprehensive3DSR:
+def _document(
+    nodules: Sequence[ReportedNodule], images: Sequence[pydicom.Dataset], segments: Mapping[int, SegmentReference]
+) -> hd.sr.Comprehensive3DSR:
     import highdicom as hd
     from pydicom.uid import generate_uid
 
     return hd.sr.Comprehensive3DSR(
-        evidence=images,
-        content=_measurement_report(nodules, images),
+        evidence=[*images, *{id(segment.document): segment.document for segment in segments.values()}.values()],
+        content=_measurement_report(nodules, images, segments),
         series_instance_uid=generate_uid(),
         series_number=SERIES_NUMBER,
         sop_instance_uid=generate_uid(),
@@ -111,7 +133,7 @@ def _document(nodules: Sequence[ReportedNodule], images: Sequence[pydicom.Datase
 
 
 def _measurement_report(
-    nodules: Sequence[ReportedNodule], images: Sequence[pydicom.Dataset]
+    nodules: Sequence[ReportedNodule], images: Sequence[pydicom.Dataset], segments: Mapping[int, SegmentReference]
 ) -> hd.sr.MeasurementReport:
     import highdicom as hd
     from pydicom.sr.codedict import codes
@@ -121,8 +143,11 @@ def _measurement_report(
         image.setdefault("SliceThickness", NO_THICKNESS)
     report = hd.sr.MeasurementReport(
         observation_context=_observed_by_program(),
-        procedure_reported=_concept(dicom_codes.CHEST_CT),
-        imaging_measurements=[_measurement_group(nodule, images[0].FrameOfReferenceUID) for nodule in nodules],
+        procedure_reported=concept(dicom_codes.CHEST_CT),
+        imaging_measurements=[
+            _measurement_group(nodule, images[0].FrameOfReferenceUID, images[0].SeriesInstanceUID, segments.get(index))
+            for index, nodule in enumerate(nodules)
+        ],
         referenced_images=images,
     )
     for entry in _image_entries(report):
@@ -141,7 +166,7 @@ def _image_entries(report: hd.sr.MeasurementReport) -> list[pydicom.Dataset]:
     return [entry for group in groups for entry in group.ContentSequence if "ReferencedSOPSequence" in entry]
 
 
-def _require_same_series(ct: CTVolume, images: Sequence[pydicom.Dataset]) -> None:
+def require_same_series(ct: CTVolume, images: Sequence[pydicom.Dataset]) -> None:
     """A report refers to the series that was analyzed; a CT that does not come from DICOM names none."""
     uid = ct.source.get("series_uid")
     if uid == "":
@@ -156,7 +181,7 @@ def _require_same_series(ct: CTVolume, images: Sequence[pydicom.Dataset]) -> Non
         )
 
 
-def _require_in_place(ct: CTVolume, images: Sequence[pydicom.Dataset]) -> None:
+def require_in_place(ct: CTVolume, images: Sequence[pydicom.Dataset]) -> None:
     """Whether a CT still lies where its DICOM files put it; the points of a report would be elsewhere in the series otherwise."""
     ijk = ct.to_ijk(np.array([corners_ras(image) for image in images]))  # (N, 2, 3)
     last_ijk = ct.size_ijk - 1.0
@@ -188,7 +213,9 @@ def _observed_by_program() -> hd.sr.ObservationContext:
     )
 
 
-def _measurement_group(nodule: ReportedNodule, frame_of_reference_uid: str) -> Any:
+def _measurement_group(
+    nodule: ReportedNodule, frame_of_reference_uid: str, series_uid: str, segment: SegmentReference | None
+) -> Any:
     import highdicom as hd
     from pydicom.uid import generate_uid
 
@@ -199,38 +226,75 @@ def _measurement_group(nodule: ReportedNodule, frame_of_reference_uid: str) -> A
         version=result.model.get("version", __version__),
         parameters=[f"weights SHA-256 {result.model.get('sha256', 'unknown')}", result.notice],
     )
-    return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.sr.TrackingIdentifier(uid=generate_uid(), identifier=nodule.label),
-        # DICOM's axes are left, posterior, superior.
-        referenced_region=hd.sr.ImageRegion3D("POINT", np.array([[-r, -a, s]]), frame_of_reference_uid),
-        finding_type=_concept(dicom_codes.NODULE),
-        finding_sites=[hd.sr.FindingSite(_concept(dicom_codes.LUNG))],
-        algorithm_id=algorithm,
-        measurements=_measurements(result),
-        qualitative_evaluations=_evaluations(result),
+    # DICOM's axes are left, posterior, superior.
+    point_lps = np.array([[-r, -a, s]])
+    uid = generate_uid() if segment is None else segment.tracking_uid
+    content: dict[str, Any] = {
+        "tracking_identifier": hd.sr.TrackingIdentifier(uid=uid, identifier=nodule.label),
+        "finding_type": concept(dicom_codes.NODULE),
+        "finding_sites": [hd.sr.FindingSite(concept(dicom_codes.LUNG))],
+        "algorithm_id": algorithm,
+        "measurements": _measurements(result),
+        "qualitative_evaluations": _evaluations(result),
+    }
+    if segment is None:
+        region = hd.sr.ImageRegion3D("POINT", point_lps, frame_of_reference_uid)
+        return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=region, **content)
+    outline = hd.sr.ReferencedSegment(
+        sop_class_uid=segment.document.SOPClassUID,
+        sop_instance_uid=segment.document.SOPInstanceUID,
+        segment_number=segment.number,
+        source_series=hd.sr.SourceSeriesForSegmentation(series_uid),
     )
+    group = hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=outline, **content)
+    # The template wants one region a group, the segment; the click stands beside it under a name of its own.
+    group[0].ContentSequence.append(
+        hd.sr.Scoord3DContentItem(
+            name=concept(dicom_codes.CENTER),
+            graphic_type="POINT",
+            graphic_data=point_lps,
+            frame_of_reference_uid=frame_of_reference_uid,
+            relationship_type="CONTAINS",
+        )
+    )
+    return group
 
 
 def _measurements(result: NoduleResult) -> list[hd.sr.Measurement]:
-    if result.measurement is None:
-        sizes = [(dicom_codes.DIAMETER, result.diameter_mm, dicom_codes.MM)]
-    else:
-        sizes = [
-            (dicom_codes.LONG_AXIS, result.measurement.diameter_mm, dicom_codes.MM),
-            (dicom_codes.VOLUME, result.measurement.volume_mm3, dicom_codes.MM3),
-        ]
-    numbers = [
-        (dicom_codes.PROBABILITIES[result.truth.whose], result.malignancy_probability, dicom_codes.NO_UNITS),
-        *sizes,
+    similarities = [
+        _measurement(dicom_codes.similarity_code(a.name), a.similarity, dicom_codes.NO_UNITS) for a in result.attributes
     ]
-    numbers += [(dicom_codes.similarity_code(a.name), a.similarity, dicom_codes.NO_UNITS) for a in result.attributes]
-    return [_measurement(*number) for number in numbers]
+    probability = dicom_codes.PROBABILITIES[result.truth.whose]
+    return [
+        _measurement(probability, result.malignancy_probability, dicom_codes.NO_UNITS),
+        *_sizes(result),
+        *similarities,
+    ]
 
 
-def _measurement(name: dicom_codes.Code, value: float, unit: dicom_codes.Code) -> hd.sr.Measurement:
+def _sizes(result: NoduleResult) -> list[hd.sr.Measurement]:
+    """Measured on the outline, whose author is named; the bare estimate where there is none."""
+    size = result.measurement
+    if size is None:
+        return [_measurement(dicom_codes.DIAMETER, result.diameter_mm, dicom_codes.MM)]
+    method = dicom_codes.METHODS[size.corrected_by_hand]
+    found = [_measurement(dicom_codes.LONG_AXIS, size.diameter_mm, dicom_codes.MM, method)]
+    if size.short_diameter_mm is not None:
+        found.append(_measurement(dicom_codes.SHORT_AXIS, size.short_diameter_mm, dicom_codes.MM, method))
+    return [*found, _measurement(dicom_codes.VOLUME, size.volume_mm3, dicom_codes.MM3, method)]
+
+
+def _measurement(
+    name: dicom_codes.Code, value: float, unit: dicom_codes.Code, method: dicom_codes.Code | None = None
+) -> hd.sr.Measurement:
     import highdicom as hd
 
-    return hd.sr.Measurement(name=_concept(name), value=float(value), unit=_concept(unit))
+    return hd.sr.Measurement(
+        name=concept(name),
+        value=float(value),
+        unit=concept(unit),
+        method=None if method is None else concept(method),
+    )
 
 
 def _evaluations(result: NoduleResult) -> list[hd.sr.QualitativeEvaluation]:
@@ -239,10 +303,10 @@ def _evaluations(result: NoduleResult) -> list[hd.sr.QualitativeEvaluation]:
     found = [(dicom_codes.SUSPICION, dicom_codes.CLASS_CODES[result.truth.whose][result.predicted_class])]
     for attribute in result.attributes:
         found.append((dicom_codes.SIGNS[attribute.name], dicom_codes.level_code(attribute.name, attribute.code)))
-    return [hd.sr.QualitativeEvaluation(_concept(name), _concept(value)) for name, value in found]
+    return [hd.sr.QualitativeEvaluation(concept(name), concept(value)) for name, value in found]
 
 
-def _concept(code: dicom_codes.Code) -> hd.sr.CodedConcept:
+def concept(code: dicom_codes.Code) -> hd.sr.CodedConcept:
     import highdicom as hd
 
     value, scheme, meaning = code

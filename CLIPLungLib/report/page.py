@@ -10,12 +10,15 @@ import numpy as np
 from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import MissingPackageError
 from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.outline_mask import shifted
 from CLIPLungLib.image.patch import require_point
 from CLIPLungLib.inference.result import HEAT_THRESHOLD, NoduleResult
 from CLIPLungLib.inference.result_files import checked_heatmap, require_finite
 from CLIPLungLib.report import palette
+from CLIPLungLib.report.axes_drawing import draw_axes
 from CLIPLungLib.report.findings import draw_attributes, draw_verdict
 from CLIPLungLib.report.slice_pictures import (
+    AXIAL,
     LUNG_WINDOW_HU,
     PLANES,
     Plane,
@@ -112,9 +115,7 @@ def _draw_header(canvas: Canvas, ct: CTVolume, result: NoduleResult, title: str)
 def _draw_views(canvas: Canvas, ct: CTVolume, result: NoduleResult) -> None:
     """Three planes in their surroundings, and below each of them the close-up with the heat map."""
     heat = CTVolume(checked_heatmap(result), result.heatmap_to_ras, "heat map")
-    outline = None
-    if result.outline is not None:
-        outline = CTVolume(result.outline.astype(np.float32), result.heatmap_to_ras, "outline")
+    outline = _outline_volume(ct, result)
     # One sample for each pixel of the page.
     pixels = round(TILE * DPI)
     gap_mm = max(SMALLEST_GAP_MM, result.diameter_mm / 2 + 3.0)
@@ -132,6 +133,17 @@ def _draw_views(canvas: Canvas, ct: CTVolume, result: NoduleResult) -> None:
             draw_outline(picture, sample_plane(outline, plane, result.point_ras, CLOSE_UP_MM, pixels))
         canvas.picture(x, y, TILE, TILE, picture)
         _draw_marks(canvas, plane, x, y, CLOSE_UP_MM, CLOSE_UP_SCALE_MM, gap_mm)
+        if plane is AXIAL:
+            draw_axes(canvas, result, x, y, TILE, CLOSE_UP_MM)
+
+
+def _outline_volume(ct: CTVolume, result: NoduleResult) -> CTVolume | None:
+    """The outline as a volume, with a rim of voxels outside around it."""
+    outline = result.outline_in(ct)
+    if outline is None:
+        return None
+    inside = np.pad(outline.inside, 1).astype(np.float32)
+    return CTVolume(inside, shifted(outline.ijk_to_ras, -np.ones(3)), "outline")
 
 
 def _draw_marks(canvas: Canvas, plane: Plane, x: float, y: float, size_mm: float, scale_mm: int, gap_mm: float) -> None:

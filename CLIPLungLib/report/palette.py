@@ -15,7 +15,8 @@ FAINT = "#7f8a99"
 BAR = "#a8b8cd"
 CROSS_HAIR = "#8fe3ff"
 WARNING = "#f4c95d"
-OUTLINE_RGB = (0.35, 0.95, 0.75)
+# As OUTLINE_RGB.
+OUTLINE = "#59f2bf"
 CLASS_COLORS = {"benign": "#56b4e9", "unsure": "#b7bdc8", "malignant": "#f28e3f"}
 
 # Relevance and its opacity over the scan: soft at the rim, never hiding what lies below.

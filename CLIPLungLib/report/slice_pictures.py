@@ -9,7 +9,8 @@ from scipy import ndimage
 
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.resample import sample_as_stored
-from CLIPLungLib.report.palette import OUTLINE_RGB, heat_opacity, heat_rgb
+from CLIPLungLib.inference.result import OUTLINE_RGB
+from CLIPLungLib.report.palette import heat_opacity, heat_rgb
 
 LUNG_WINDOW_HU = (-1350.0, 150.0)
 # Lighter than air in the lung window, darker than tissue: the scan ends here, which is not the same as air.
@@ -34,8 +35,9 @@ class Plane:
     edges: tuple[str, str, str, str]
 
 
+AXIAL = Plane("Axial", (-1.0, 0.0, 0.0), (0.0, -1.0, 0.0), ("R", "L", "A", "P"))
 PLANES = (
-    Plane("Axial", (-1.0, 0.0, 0.0), (0.0, -1.0, 0.0), ("R", "L", "A", "P")),
+    AXIAL,
     Plane("Coronal", (-1.0, 0.0, 0.0), (0.0, 0.0, -1.0), ("R", "L", "S", "I")),
     Plane("Sagittal", (0.0, -1.0, 0.0), (0.0, 0.0, -1.0), ("A", "P", "S", "I")),
 )

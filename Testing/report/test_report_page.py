@@ -219,12 +219,12 @@ def words_of(ball_ct, result, tmp_path, monkeypatch) -> list[str]:
 def test_picture_says_whose_truth_it_shows(ball_ct, result, tmp_path, monkeypatch):
     said = words_of(ball_ct, result, tmp_path, monkeypatch)
     assert "Malignancy probability" in said
-    assert "unsure" in said
+    assert "indeterminate" in said
     local = replace(result, class_probabilities=(0.19, 0.0, 0.81), truth=Truth(OUTCOME, 1412, 300, 120))
     said = words_of(ball_ct, local, tmp_path, monkeypatch)
     # In full: nothing of it is cut off.
     assert "Malignancy by outcome, 1412 local cases" in said
-    assert "unsure" not in said
+    assert "indeterminate" not in said
     assert any("the outcome, calibrated on 1412 local cases" in words for words in said)
     assert not any("not of pathology" in words for words in said)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +13,21 @@ import numpy as np
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.dicom.frames import each_frame, frame_count, has_frames
+from CLIPLungLib.image.dicom.number_format import NUMBER_TAGS, PlainPixels, number_format
 from CLIPLungLib.image.regular_file import is_regular, open_regular
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 TAGS = (
-    "BitsAllocated", "Columns", "FrameOfReferenceUID", "ImageOrientationPatient", "ImagePositionPatient", "ImageType",
+    *NUMBER_TAGS, "Columns", "FrameOfReferenceUID", "ImageOrientationPatient", "ImagePositionPatient", "ImageType",
     "InstanceNumber", "Modality", "NumberOfFrames", "PerFrameFunctionalGroupsSequence", "PhotometricInterpretation",
     "PixelSpacing", "RescaleIntercept", "RescaleSlope", "RescaleType", "Rows", "SOPClassUID", "SamplesPerPixel",
     "SeriesDescription", "SeriesInstanceUID", "SharedFunctionalGroupsSequence", "SliceThickness", "StudyInstanceUID",
 )  # fmt: skip
+# Implicit and explicit VR, little endian, nothing packed.
+PLAIN_SYNTAXES = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
+PIXEL_DATA, OTHER_PIXELS, NO_LENGTH = 0x7FE00010, (0x7FE00008, 0x7FE00009), 0xFFFFFFFF
 MARK, PREAMBLE_BYTES = b"DICM", 128
 DEFLATED = "1.2.840.10008.1.2.1.99"
 # Pixels do not pack more tightly; a file that claims so is made to fill the memory.
@@ -52,6 +57,7 @@ class SliceHeader:
         thickness_mm: nominal slice thickness; None where missing.
         slope, intercept: of the stored numbers to HU; None where missing.
         is_inverted: whether bright shows low numbers (MONOCHROME1); HU are the stored ones all the same.
+        plain: where the pixels lie; None where they are packed, of several frames or described wrongly.
     """
 
     path: Path
@@ -72,6 +78,7 @@ class SliceHeader:
     slope: float | None
     intercept: float | None
     is_inverted: bool
+    plain: PlainPixels | None = None
 
     @property
     def has_rescale(self) -> bool:
@@ -137,17 +144,15 @@ def read_headers(path: Path) -> list[SliceHeader]:
     Raises:
         InputError: cut off or garbled within the header, or a file that belongs to no series.
     """
-    import pydicom
-
     try:
         _require_believable_deflation(path)
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS), force=True)
+        dataset, plain = _read_before_pixels(path)
         if _text(dataset, "SeriesInstanceUID"):
             syntax = dataset.file_meta.get("TransferSyntaxUID")
             syntax_name = syntax.name if syntax else "unknown"
             if has_frames(dataset):
                 return [_slice_header(path, n, syntax_name, fields) for n, fields in enumerate(each_frame(dataset))]
-            return [_slice_header(path, 0, syntax_name, dataset)]
+            return [_slice_header(path, 0, syntax_name, dataset, plain)]
     except Exception as error:  # A garbled header makes pydicom raise nearly anything, also when a value is first used.
         raise InputError(f"The DICOM header of '{path.name}' is damaged ({error}). Copy the file again.") from error
     raise InputError(
@@ -175,7 +180,47 @@ def _require_believable_deflation(path: Path) -> None:
         raise InputError(f"it unpacks to more than {DEFLATED_RATIO_AT_MOST} times its size")
 
 
-def _slice_header(path: Path, frame: int, transfer_syntax: str, fields: Mapping[str, Any] | Dataset) -> SliceHeader:
+def _read_before_pixels(path: Path) -> tuple[Dataset, PlainPixels | None]:
+    """The elements before the pixels, and where these lie, if that is plain."""
+    from pydicom.filereader import read_partial
+
+    pixels: list[tuple[int, int]] = []
+
+    with path.open("rb") as stream:
+
+        def at_pixels(tag: int, _vr: str | None, length: int) -> bool:
+            if tag == PIXEL_DATA and length != NO_LENGTH:
+                pixels.append((stream.tell(), length))
+            return tag == PIXEL_DATA or tag in OTHER_PIXELS
+
+        dataset = read_partial(stream, at_pixels, force=True, specific_tags=_tag_numbers())
+    return dataset, _plain_pixels(dataset, *pixels[0]) if pixels else None
+
+
+@cache
+def _tag_numbers() -> list[Any]:
+    from pydicom.tag import Tag
+
+    return [Tag(keyword) for keyword in TAGS]
+
+
+def _plain_pixels(dataset: Dataset, offset_bytes: int, size_bytes: int) -> PlainPixels | None:
+    try:
+        if dataset.file_meta.get("TransferSyntaxUID") in PLAIN_SYNTAXES and frame_count(dataset) == 1:
+            fields = {keyword: dataset.get(keyword) for keyword in NUMBER_TAGS}
+            return PlainPixels(offset_bytes, size_bytes, number_format(fields))
+    except Exception:  # Values are converted when they are first used; who reads the pixels says what is wrong.
+        return None
+    return None
+
+
+def _slice_header(
+    path: Path,
+    frame: int,
+    transfer_syntax: str,
+    fields: Mapping[str, Any] | Dataset,
+    plain: PlainPixels | None = None,
+) -> SliceHeader:
     position, orientation, spacing = (
         _numbers(fields, keyword, count)
         for keyword, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))
@@ -202,6 +247,7 @@ def _slice_header(path: Path, frame: int, transfer_syntax: str, fields: Mapping[
         slope=slope,
         intercept=intercept,
         is_inverted=_text(fields, "PhotometricInterpretation") == "MONOCHROME1",
+        plain=plain,
     )
 
 

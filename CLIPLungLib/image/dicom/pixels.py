@@ -9,7 +9,6 @@ import re
 import struct
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.dicom.codestream import is_believable
 from CLIPLungLib.image.dicom.frames import frame_count
 from CLIPLungLib.image.dicom.header import SliceHeader
+from CLIPLungLib.image.dicom.number_format import NUMBER_TAGS, NumberFormat, number_format, without_other_bits
 from CLIPLungLib.image.dicom.rle import decode_rle
 
 if TYPE_CHECKING:
@@ -27,19 +27,9 @@ if TYPE_CHECKING:
 # A CT slice has 512 to 2048 pixels along a side.
 MOST_PIXELS_PER_SLICE = 4096 * 4096
 RLE_LOSSLESS = "1.2.840.10008.1.2.5"
-PIXEL_TAGS = (
-    "BitsAllocated", "BitsStored", "Columns", "HighBit", "NumberOfFrames", "PixelData", "PixelRepresentation", "Rows",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class NumberFormat:
-    """How pixels are stored: numbers of `stored` bits that end at bit `high` of `allocated`; other bits may hold overlays."""
-
-    allocated: int
-    stored: int
-    high: int
-    signed: bool
+PIXEL_TAGS = (*NUMBER_TAGS, "Columns", "NumberOfFrames", "PixelData", "Rows")
+# Of stored numbers of up to 16 bits; a slope and an intercept of less keep HU within 32 bits.
+SMALL_RESCALE = 1 << 14
 
 
 def read_planes(headers: Iterable[SliceHeader]) -> Iterator[np.ndarray]:
@@ -50,6 +40,10 @@ def read_planes(headers: Iterable[SliceHeader]) -> Iterator[np.ndarray]:
     """
     path, dataset = None, None
     for header in headers:
+        plain = _plain_plane(header)
+        if plain is not None:
+            yield _to_hu(plain, header)
+            continue
         if header.path != path:
             path, dataset = header.path, _pixel_dataset(header)
         assert dataset is not None
@@ -60,8 +54,27 @@ def _to_hu(stored: np.ndarray, header: SliceHeader) -> np.ndarray:
     slope = 1.0 if header.slope is None else header.slope
     intercept = 0.0 if header.intercept is None else header.intercept
     if slope.is_integer() and intercept.is_integer() and max(abs(slope), abs(intercept)) < 2**31:
+        if stored.dtype == np.int32 and max(abs(slope), abs(intercept)) < SMALL_RESCALE:
+            return stored * np.int32(slope) + np.int32(intercept)
         return stored.astype(np.int64) * int(slope) + int(intercept)
     return (stored * slope + intercept).astype(np.float32)
+
+
+def _plain_plane(header: SliceHeader) -> np.ndarray | None:
+    """(J, I) numbers as stored, straight from their place in the file; None where they must be looked for or something is amiss."""
+    plain, pixels = header.plain, header.shape[0] * header.shape[1]
+    if plain is None or pixels > MOST_PIXELS_PER_SLICE:
+        return None
+    wanted = pixels * plain.numbers.allocated // 8
+    if plain.size_bytes not in (wanted, wanted + wanted % 2):
+        return None
+    with header.path.open("rb") as stream:
+        stream.seek(plain.offset_bytes)
+        data = stream.read(plain.size_bytes)
+    if len(data) != plain.size_bytes:
+        return None
+    raw = np.frombuffer(data[:wanted], f"<u{plain.numbers.allocated // 8}")
+    return without_other_bits(raw.reshape(header.shape), plain.numbers)
 
 
 def _pixel_dataset(header: SliceHeader) -> Dataset:
@@ -82,7 +95,7 @@ def _pixel_dataset(header: SliceHeader) -> Dataset:
 def _stored_pixels(header: SliceHeader, dataset: Dataset) -> np.ndarray:
     """(J, I) numbers as stored, before slope and intercept."""
     try:
-        numbers = _number_format(dataset)
+        numbers = number_format(dataset)
         data, frames = bytes(dataset.get("PixelData") or b""), frame_count(dataset)
         syntax = dataset.file_meta.get("TransferSyntaxUID")
         is_packed = bool(syntax and syntax.is_compressed and syntax.is_encapsulated)
@@ -99,27 +112,13 @@ def _stored_pixels(header: SliceHeader, dataset: Dataset) -> np.ndarray:
         raise _undecodable(header, f"{len(data)} bytes of pixels are there where {wanted} are stated")
     start = header.frame * plane_bytes
     raw = np.frombuffer(data[start : start + plane_bytes], f"{order}u{numbers.allocated // 8}")
-    return _without_other_bits(raw.reshape(header.shape), numbers)
-
-
-def _number_format(dataset: Dataset) -> NumberFormat:
-    allocated, signed = int(dataset.BitsAllocated), int(dataset.get("PixelRepresentation") or 0) == 1
-    stored = int(dataset.get("BitsStored") or allocated)
-    high = int(dataset.get("HighBit") or stored - 1)
-    if allocated not in (8, 16, 32) or not 1 <= stored <= high + 1 <= allocated:
-        raise InputError(f"its pixels have {stored} of {allocated} bits up to bit {high}")
-    return NumberFormat(allocated, stored, high, signed)
-
-
-def _without_other_bits(raw: np.ndarray, numbers: NumberFormat) -> np.ndarray:
-    up = (raw.astype(np.uint64) << np.uint64(63 - numbers.high)).view(np.int64 if numbers.signed else np.uint64)
-    return np.asarray((up >> up.dtype.type(64 - numbers.stored)).astype(np.int64))
+    return without_other_bits(raw.reshape(header.shape), numbers)
 
 
 def _unpacked(header: SliceHeader, packed: bytes, syntax: str, numbers: NumberFormat) -> np.ndarray:
     if syntax == RLE_LOSSLESS:
         try:
-            return _without_other_bits(decode_rle(packed, header.shape, numbers.allocated), numbers)
+            return without_other_bits(decode_rle(packed, header.shape, numbers.allocated), numbers)
         except ValueError as error:
             raise _undecodable(header, str(error)) from error
     if not is_believable(packed, syntax, header.shape, numbers.allocated):

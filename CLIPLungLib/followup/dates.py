@@ -1,0 +1,44 @@
+"""Dates of two scans, and the days between them."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+from CLIPLungLib.errors import InputError
+
+WRITTEN = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})")
+# CT did not exist before.
+FIRST_YEAR = 1972
+
+
+def read_date(text: str, whose: str) -> date:
+    """A date as YYYY-MM-DD, or as DICOM writes it, YYYYMMDD.
+
+    Raises:
+        InputError: no such date, or one no CT can have; `whose` names it.
+    """
+    found = WRITTEN.fullmatch(text.strip())
+    try:
+        day = date(*(int(part) for part in found.groups())) if found else None
+    except ValueError:
+        day = None
+    if day is None or day.year < FIRST_YEAR:
+        raise InputError(f"'{text}' is no date of {whose}. Write it as YYYY-MM-DD, such as 2024-03-28.")
+    return day
+
+
+def days_between(prior: date, current: date) -> int:
+    """Days from the prior scan to the current one.
+
+    Raises:
+        InputError: the same day, or the wrong way round.
+    """
+    days = (current - prior).days
+    if days == 0:
+        raise InputError(
+            f"Both CTs are of {current}: nothing grows in no time. Check the dates, or compare without them."
+        )
+    if days < 0:
+        raise InputError(f"The prior CT ({prior}) is later than the current one ({current}). Exchange the two CTs.")
+    return days

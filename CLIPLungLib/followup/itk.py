@@ -1,0 +1,23 @@
+"""SimpleITK, imported on first use. Its functions carry no types."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from CLIPLungLib.errors import MissingPackageError
+
+
+def simple_itk() -> Any:
+    """The package.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    try:
+        return import_module("SimpleITK")
+    except ImportError as error:
+        raise MissingPackageError(
+            "Finding a nodule in a prior CT needs SimpleITK, which is not installed. Install it with `pip install SimpleITK`, or mark "
+            "the nodule in the prior CT yourself."
+        ) from error
