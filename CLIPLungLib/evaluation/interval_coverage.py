@@ -85,7 +85,8 @@ def warning_figures(run: FinishedRun, nodules: Sequence[Nodule], repeats: int) -
             warned[place] = bool(outline.limits.warnings(answers.distance[place], answers.presence[place]))
     patient = np.array([nodules[index].patient_id for index in answers.nodule])
     found: Figures = {}
-    for kind in PATCH_KINDS:
+    # Inserted nodules are there to learn from.
+    for kind in (kind for kind in PATCH_KINDS if kind != "inserted"):
         shown = answers.is_kind(kind)
         if (shown & ~answers.refused).any():
             figure = _estimate(warned, shown & ~answers.refused, metrics.mean, patient, repeats)

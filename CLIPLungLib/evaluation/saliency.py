@@ -1,184 +1,112 @@
-"""Saliency: do heat maps show anything, do they lie on the nodule, do they depend on what was learned? Out of fold.
+"""Saliency: do heat maps lie on the nodule, does the answer hang on what they mark, do they depend on what was learned? Out of fold.
 
-Every click is moved off the nodule. With the nodule under the click, a blob around the click would do as well as a heat map
-without having seen anything; so each map is judged beside such a blob, too.
+Every map is for the side the answer takes: for suspicion where the nodule is called malignant, for harmlessness where it is called
+benign. Every click is moved off the nodule's middle. With the nodule under the click, a blob around the click would do as well as a
+heat map without having seen anything; so each map is judged beside such a blob, and beside noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from scipy.stats import spearmanr
 
-from CLIPLungLib.dataset.nodule_images import image_and_click, nodule_outlines
-from CLIPLungLib.dataset.nodule_table import Nodule
-from CLIPLungLib.evaluation import metrics
-from CLIPLungLib.evaluation.bootstrap import estimate, patient_weights
-from CLIPLungLib.evaluation.conditions import moved_click
-from CLIPLungLib.evaluation.fold_models import fold_models, folds_of_run
-from CLIPLungLib.image.patch import Patch, extract_patch
-from CLIPLungLib.image.resample import grid_coordinates, sample_hu
-from CLIPLungLib.inference.calibrated_result import require_calibrations
-from CLIPLungLib.inference.classifier import NoduleClassifier
-from CLIPLungLib.inference.grad_cam import answer_with_grad_cam
-from CLIPLungLib.inference.readout import network_inputs
-from CLIPLungLib.inference.result import HEAT_THRESHOLD
-from CLIPLungLib.model.network import CLIPLungNetwork
+from CLIPLungLib.dataset.nodule_images import TRUE_CONTEXT
+from CLIPLungLib.dataset.nodule_table import IMAGE_KINDS, MASK_KINDS, Nodule
+from CLIPLungLib.errors import InputError
+from CLIPLungLib.evaluation.fold_models import FoldModel, fold_models, folds_of_run
+from CLIPLungLib.evaluation.saliency_case import CLICK_MM, JudgedCase, judge_case
+from CLIPLungLib.evaluation.saliency_question import Method
+from CLIPLungLib.evaluation.saliency_summary import summarise
+from CLIPLungLib.inference.checkpoint import Checkpoint
 
-CLICK_MM = 5.0
-# As fine as the maps themselves, whose cells are 8 pixels wide.
-BLOB_SD_MM = 6.0
-BANDS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-
-
-@dataclass(frozen=True)
-class JudgedMap:
-    """One heat map.
-
-    Attributes:
-        probability: the answer.
-        peak: the map's largest value; below HEAT_THRESHOLD nothing is shown.
-        inside: share of the map's sum within the readers' outline; NaN for a map of zeros.
-        blob_inside: that share for a blob around the click.
-        outline_share: of the patch's existing voxels.
-        random_correlation: Spearman's, of the map with that of a network with random weights; NaN where one of them is flat.
-    """
-
-    probability: float
-    peak: float
-    inside: float
-    blob_inside: float
-    outline_share: float
-    random_correlation: float
-
-
-def judge_map(
-    heat: np.ndarray,
-    random_heat: np.ndarray,
-    outline: np.ndarray,
-    patch: Patch,
-    click_ras: np.ndarray,
-    probability: float,
-) -> JudgedMap:
-    """Args: heat, random_heat (Z, Y, X) and outline (Z, Y, X) bool on the patch's grid; click_ras (3,) RAS mm."""
-    exists = patch.exists
-    blob = blob_at(click_ras, patch) * exists[:, None, None]
-    varies = np.ptp(heat[exists]) > 0 and np.ptp(random_heat[exists]) > 0
-    return JudgedMap(
-        probability,
-        float(heat.max()),
-        _share(heat, outline),
-        _share(blob, outline),
-        float(outline[exists].mean()),
-        float(spearmanr(heat[exists].ravel(), random_heat[exists].ravel()).statistic) if varies else float("nan"),
-    )
-
-
-def blob_at(click_ras: np.ndarray, patch: Patch) -> np.ndarray:
-    """(Z, Y, X) a Gaussian around the click: what a map would be that knows of clicks, and of nothing else."""
-    distances_mm = np.indices(patch.hu.shape)[::-1].T @ patch.ijk_to_ras[:3, :3].T + patch.ijk_to_ras[:3, 3] - click_ras
-    blob: np.ndarray = np.exp(-(distances_mm**2).sum(axis=-1).T / (2 * BLOB_SD_MM**2))
-    return blob
-
-
-def judge_nodules(
-    data_folder: Path, nodules: Sequence[Nodule], classifier: NoduleClassifier, seed: int = 0
-) -> tuple[list[JudgedMap], list[str]]:
-    """Every nodule with a volume and an outline, and whose patient it is. The maps are those a click gets, second look and all."""
-    checkpoint = classifier.checkpoint
-    calibration = require_calibrations(checkpoint).probability
-    torch.manual_seed(seed)
-    random_network = CLIPLungNetwork(checkpoint.network.config).eval().requires_grad_(False).to(classifier.device)
-    judged, patients = [], []
-    for nodule in nodules:
-        found = nodule_outlines(data_folder, nodule).get("volume")
-        if found is None or "volume" not in nodule.images:
-            continue
-        outline = found.inside
-        ct, point_ras = image_and_click(data_folder, nodule, "volume")
-        rng = np.random.default_rng([seed, *nodule.nodule_id.encode()])
-        click_ras = moved_click(ct, point_ras, CLICK_MM, rng)
-        ((reading, heat),) = classifier.read_patches_with_heat([extract_patch(ct, click_ras, checkpoint.patch)], [ct])
-        inputs = network_inputs([reading.patch], checkpoint, classifier.device)
-        random_heat = answer_with_grad_cam(random_network, *inputs)[1][0].cpu().numpy()
-        coordinates = grid_coordinates(outline, reading.patch.ijk_to_ras, checkpoint.patch.shape)
-        inside = outline.contains_ijk(coordinates) & (sample_hu(outline, coordinates) >= 0.5)
-        probability = calibration.malignancy_probability(np.array([reading.malignancy_score]))[0]
-        judged.append(judge_map(heat, random_heat, inside, reading.patch, click_ras, float(probability)))
-        patients.append(nodule.patient_id)
-    return judged, patients
-
-
-def summarise(judged: Sequence[JudgedMap], patients: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Band of the answer -> n, patients, and figures with intervals.
-
-    empty: share of maps that show nothing. density: how much denser the map is within the outline than over the whole patch
-    (median); blob_density: the same of the blob; gain: median ratio of the two. random_correlation: median.
-    """
-    table, owners = np.array([astuple(one) for one in judged]), np.asarray(patients)
-    found = {}
-    for low, high in pairwise(BANDS):
-        chosen = (table[:, 0] >= low) & ((table[:, 0] < high) | (high == BANDS[-1]))
-        if chosen.any():
-            found[f"{low:g} to {high:g}"] = _figures(table[chosen], owners[chosen])
-    return found | {"all": _figures(table, owners)}
+# A nodule and the kind of its image.
+Case = tuple[Nodule, str]
 
 
 def measure_saliency(
     run: Path,
     data_folder: Path,
     nodules: Sequence[Nodule],
+    methods: Mapping[str, Method],
+    other_run: Path | None = None,
+    sample: int | None = None,
     device: str = "auto",
     progress: Callable[[int, int, str], None] | None = None,
-) -> dict[str, dict[str, Any]]:
-    """`summarise` over the nodules with three readers or more, each by the checkpoint that has not seen its patient.
+) -> dict[str, Any]:
+    """Figures of `saliency_summary.summarise` over all images with an outline, each by the network that has not seen its patient.
 
     Args:
         run: folder of a finished cross-validation.
         data_folder: of the table and its images.
         nodules: all rows of the table.
+        methods: name -> method.
+        other_run: the same recipe from another seed, to compare the maps with.
+        sample: at most so many images, drawn at random, half of them in true context where there are enough; all unless given.
         device: where to compute.
-        progress: called after each fold.
+        progress: called after each image.
+
+    Raises:
+        InputError: a run is not finished, the other run lacks a fold or sees other patches, or no image has an outline.
     """
-    judged: list[JudgedMap] = []
-    patients: list[str] = []
     folds = folds_of_run(run)
-    for done, model in enumerate(fold_models(run, nodules, device)):
-        maps, owners = judge_nodules(data_folder, model.nodules, model.classifier)
-        judged += maps
-        patients += owners
-        if progress:
-            progress(done + 1, len(folds), f"fold {model.fold}")
-    return summarise(judged, patients)
+    cases = sampled([case for case in outlined_cases(nodules) if case[0].fold in folds], sample)
+    if not cases:
+        raise InputError(f"No nodule of {run}'s folds has an image with an outline. Give the data folder of that run.")
+    judged: list[JudgedCase] = []
+    done = 0
+    for model, other in _models(run, other_run, nodules, device):
+        for nodule, kind in (case for case in cases if case[0].fold == model.fold):
+            found = judge_case(data_folder, nodule, kind, model.classifier, methods, other)
+            judged += [] if found is None else [found]
+            done += 1
+            if progress:
+                progress(done, len(cases), f"fold {model.fold}")
+    if not judged:
+        raise InputError(f"All {done} clicks on nodules of {data_folder} were refused. Check its images and points.")
+    facts = {"run": run.resolve().name, "other_run": other_run.resolve().name if other_run else None}
+    return facts | {"click_mm": CLICK_MM, "images": len(judged), "refused": done - len(judged)} | summarise(judged)
 
 
-def _share(weights: np.ndarray, chosen: np.ndarray) -> float:
-    total = weights.sum()
-    return float(weights[chosen].sum() / total) if total > 0 else float("nan")
+def outlined_cases(nodules: Sequence[Nodule]) -> list[Case]:
+    """Every image that the readers' outline can be laid on: of a volume its own; of a cube or crop also that of the nodule's volume."""
+    return [
+        (nodule, kind)
+        for nodule in nodules
+        for kind in IMAGE_KINDS
+        if kind in nodule.images and _outlined(nodule, kind)
+    ]
 
 
-def _figures(table: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
-    _, peak, inside, blob, outline, random = table.T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        medians = {
-            "density": inside / outline,
-            "blob_density": blob / outline,
-            "gain": inside / blob,
-            "random_correlation": random,
-        }
-    figures: dict[str, Any] = {"n": len(table), "patients": len(np.unique(patients))}
-    figures["empty"] = _estimate((peak < HEAT_THRESHOLD).astype(float), patients, metrics.mean)
-    return figures | {name: _estimate(values, patients, metrics.median) for name, values in medians.items()}
+def _outlined(nodule: Nodule, kind: str) -> bool:
+    of_volume, of_crop = (name in nodule.images for name in MASK_KINDS)
+    placed = of_volume and nodule.point_ras is not None
+    return placed or (of_crop and kind in TRUE_CONTEXT)
 
 
-def _estimate(
-    values: np.ndarray, patients: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], np.ndarray]
-) -> dict[str, Any]:
-    known = np.isfinite(values)
-    return estimate(lambda drawn: statistic(values[known], drawn), patient_weights(patients[known])).to_dict()
+def sampled(cases: Sequence[Case], count: int | None, seed: int = 0) -> list[Case]:
+    """At most `count` cases in their order, half of them in true context where there are enough."""
+    if count is None or count >= len(cases):
+        return list(cases)
+    shuffled = np.random.default_rng(seed).permutation(len(cases))
+    in_context = [index for index in shuffled if cases[index][1] in TRUE_CONTEXT]
+    others = [index for index in shuffled if cases[index][1] not in TRUE_CONTEXT]
+    taken = in_context[: max(count // 2, count - len(others))]
+    return [cases[index] for index in sorted([*taken, *others[: count - len(taken)]])]
+
+
+def _models(
+    run: Path, other_run: Path | None, nodules: Sequence[Nodule], device: str
+) -> Iterator[tuple[FoldModel, Checkpoint | None]]:
+    """Fold after fold, with the checkpoint of the other run that has not seen the same patients."""
+    if other_run is None:
+        yield from ((model, None) for model in fold_models(run, nodules, device))
+        return
+    if folds_of_run(other_run) != folds_of_run(run):
+        raise InputError(f"{other_run} and {run} have not the same folds. Compare runs of the same cross-validation.")
+    for model, other in zip(fold_models(run, nodules, device), fold_models(other_run, nodules, device), strict=True):
+        if other.classifier.checkpoint.patch != model.classifier.checkpoint.patch:
+            raise InputError(f"{other_run} sees other patches than {run}. Compare runs of the same recipe.")
+        yield model, other.classifier.checkpoint

@@ -9,5 +9,8 @@ Importing this package costs nothing; its modules import vtk and slicer and are 
     result_table    one row per nodule                      chart          bars of the attributes
     heatmap_node    the heat map as a volume over the CT    colors         its colours
     color_legend    what the colours mean                   slice_layers   what the slice views show
+    outline_node    the outline, as one of: outline_segments (editable), outline_labelmap
+    outline_edits   what a person draws: corrections measured, a segment as a click; correction_record keeps them
+    segment_editor  what the Segment Editor has selected    axis_lines     long and short axis
     tagged_nodes    how CLIPLung finds the nodes it made    folder         subject hierarchy
 """

@@ -9,7 +9,7 @@ from CLIPLungLib.calibration.truth import OUTCOME
 from CLIPLungLib.inference.result import NoduleResult
 from CLIPLungLib.scene.control_points import DefinedPoint
 from CLIPLungLib.scene.tagged_nodes import POINT_ID, add_tagged, find_tagged, remove_with_parts
-from CLIPLungLib.vocabulary import ATTRIBUTES
+from CLIPLungLib.vocabulary import ATTRIBUTES, CLASS_TITLES
 
 KINDS = CHART, SERIES, TABLE = "chart", "chart series", "chart table"
 BAR_COLOR = (0.85, 0.35, 0.13)
@@ -49,7 +49,7 @@ def update_title(markups_node: slicer.vtkMRMLMarkupsNode, point: DefinedPoint, r
 def _title(point: DefinedPoint, result: NoduleResult) -> str:
     by_outcome = result.truth.whose == OUTCOME
     looks = "malignant by outcome" if by_outcome else "suspicious"
-    return f"{point.label}: {result.malignancy_probability:.0%} {looks}, {result.predicted_class}"
+    return f"{point.label}: {result.malignancy_probability:.0%} {looks}, {CLASS_TITLES[result.predicted_class]}"
 
 
 def find_chart(markups_node: slicer.vtkMRMLMarkupsNode) -> slicer.vtkMRMLPlotChartNode | None:

@@ -50,6 +50,13 @@ def defined_point(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> Def
     return _point(markups_node, index)
 
 
+def defined_point_at(markups_node: slicer.vtkMRMLMarkupsNode, index: int) -> DefinedPoint | None:
+    """The control point at this place in the list; None when there is none, or it is not placed."""
+    if not 0 <= index < markups_node.GetNumberOfControlPoints() or not _is_defined(markups_node, index):
+        return None
+    return _point(markups_node, index)
+
+
 def point_world_ras(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> np.ndarray:
     """(3,) world RAS mm of a placed control point, whatever transforms lie above it.
 

@@ -30,20 +30,37 @@ def update_overlay(
     Raises:
         InputError: a transform above the CT is not linear.
     """
-    heatmap_to_local = np.linalg.solve(parent_to_world(ct_node), result.heatmap_to_ras)
     name = heatmap_name(ct_node, point)
     node = find_overlay(markups_node, point.id)
+    # Before a node is made: a transform above the CT may refuse it.
+    heatmap_to_local = np.linalg.solve(parent_to_world(ct_node), result.heatmap_to_ras)
     if node is None:
         node = add_tagged(ct_node.GetScene(), "vtkMRMLScalarVolumeNode", name, KIND, markups_node, point.id)
+    fill(node, ct_node, name, result.heatmap, heatmap_to_local)
+    return node
+
+
+def fill(
+    node: slicer.vtkMRMLScalarVolumeNode,
+    ct_node: slicer.vtkMRMLScalarVolumeNode,
+    name: str,
+    heatmap: np.ndarray,
+    heatmap_to_local: np.ndarray,
+) -> None:
+    """Give a node of relevance its name, its place, its voxels, and a display when it has none.
+
+    Args:
+        heatmap: (Z, Y, X) in 0..1.
+        heatmap_to_local: (4, 4) IJK-to-RAS below the CT's transform.
+    """
     with slicer.util.NodeModify(node):
         rename(node, name)
         node.SetNodeReferenceID(CT_ROLE, ct_node.GetID())
         node.SetAndObserveTransformNodeID(ct_node.GetTransformNodeID())
         node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(heatmap_to_local))
-        slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(result.heatmap, dtype=np.float32))
+        slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(heatmap, dtype=np.float32))
     if node.GetScalarVolumeDisplayNode() is None:
         _add_display(node)
-    return node
 
 
 def heatmap_name(ct_node: slicer.vtkMRMLScalarVolumeNode, point: DefinedPoint) -> str:

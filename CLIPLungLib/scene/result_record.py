@@ -16,7 +16,8 @@ import slicer
 
 from CLIPLungLib.calibration.truth import LIDC_READERS, Truth
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.inference.result import AttributeResult, NoduleMeasurement, NoduleResult
+from CLIPLungLib.inference.result import AttributeResult, Ends, NoduleMeasurement, NoduleResult
+from CLIPLungLib.scene.correction_record import with_correction
 from CLIPLungLib.scene.mask_text import mask_from_plain, mask_to_plain
 from CLIPLungLib.scene.volume_node import world_ijk_to_ras
 from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES, Attribute
@@ -41,7 +42,7 @@ class Record:
     """What was stored.
 
     Attributes:
-        result: as the classifier gave it; its heat map shares memory with the node and lies where the node lies now.
+        result: as the classifier gave it, with the size of the outline as a person has corrected it; its heat map shares memory with the node and lies where the node lies now.
         ct_ijk_to_ras: (4, 4) where the CT lay in the world when the result was stored.
     """
 
@@ -96,6 +97,14 @@ def read_record(heatmap_node: slicer.vtkMRMLScalarVolumeNode) -> Record:
     try:
         heatmap = _checked_heatmap(slicer.util.arrayFromVolume(heatmap_node))
         stored = _parsed(text, heatmap.shape)
+        result = replace(
+            stored.result,
+            heatmap=heatmap,
+            heatmap_to_ras=world_ijk_to_ras(heatmap_node),
+            model=dict(stored.result.model),
+            image=dict(stored.result.image),
+        )
+        return Record(with_correction(heatmap_node, result), stored.ct_ijk_to_ras)
     except _OtherFormatError as error:
         raise InputError(
             f"'{name}' holds a CLIPLung result of format {error}; this version reads format {FORMAT_VERSION}. "
@@ -105,14 +114,6 @@ def read_record(heatmap_node: slicer.vtkMRMLScalarVolumeNode) -> Record:
         raise InputError(
             f"The CLIPLung result of '{name}' is damaged ({_reason(error)}). Analyse the nodule again."
         ) from error
-    result = replace(
-        stored.result,
-        heatmap=heatmap,
-        heatmap_to_ras=world_ijk_to_ras(heatmap_node),
-        model=dict(stored.result.model),
-        image=dict(stored.result.image),
-    )
-    return Record(result, stored.ct_ijk_to_ras)
 
 
 class _OtherFormatError(Exception):
@@ -169,6 +170,7 @@ def _sign(attribute: Attribute, values: dict[str, Any]) -> AttributeResult:
 
 
 def _measurement(plain: dict[str, Any]) -> NoduleMeasurement:
+    short_mm = plain.get("short_diameter_mm")
     diameters = [_number(plain[name], name, 0.0, LARGEST_DIAMETER_MM) for name in ("diameter_mm", "mean_diameter_mm")]
     return NoduleMeasurement(
         diameter_mm=diameters[0],
@@ -177,7 +179,19 @@ def _measurement(plain: dict[str, Any]) -> NoduleMeasurement:
         volume_mm3=_number(plain["volume_mm3"], "volume", 0.0, LARGEST_VOLUME_MM3),
         volume_interval_mm3=_interval(plain["volume_interval_mm3"], "interval of the volume", LARGEST_VOLUME_MM3),
         center_ras=_vector(plain["center_ras"], "centroid", 3),
+        short_diameter_mm=None if short_mm is None else _number(short_mm, "short diameter", 0.0, LARGEST_DIAMETER_MM),
+        long_axis_ras=_ends(plain.get("long_axis_ras"), "long axis"),
+        short_axis_ras=_ends(plain.get("short_axis_ras"), "short axis"),
+        corrected_by_hand=plain.get("corrected_by_hand") is True,
     )
+
+
+def _ends(values: Any, what: str) -> Ends | None:
+    """Both ends of an axis; results of versions before 0.4 have none."""
+    if values is None:
+        return None
+    first, second = (_vector(end, f"end of the {what}", 3) for end in _list(values, 2))
+    return first, second
 
 
 def _checked_heatmap(heatmap: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ views only show it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,9 @@ import slicer
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.result import NoduleResult
-from CLIPLungLib.scene import chart, folder, heatmap_node, result_table
-from CLIPLungLib.scene.control_points import defined_point, defined_points, has_point
+from CLIPLungLib.scene import axis_lines, chart, explanation_node, folder, heatmap_node, outline_node, result_table
+from CLIPLungLib.scene.control_points import DefinedPoint, defined_point, defined_points, has_point
+from CLIPLungLib.scene.correction_record import has_correction, write_drawn_by_program
 from CLIPLungLib.scene.result_record import read_record, write_record
 from CLIPLungLib.scene.slice_layers import DEFAULT_OPACITY, refresh_legends, show_overlay
 from CLIPLungLib.scene.tagged_nodes import CT_ROLE, MARKUPS_ROLE, POINT_ID, all_tagged, remove_with_parts, rename
@@ -51,15 +53,20 @@ class StoredResult:
     overlay_node: slicer.vtkMRMLScalarVolumeNode
     ct_ijk_to_ras: np.ndarray
 
-    def is_stale_at(self, point_ras: np.ndarray) -> bool:
+    def is_stale_at(self, point_ras: np.ndarray, ct_now: np.ndarray | None = None) -> bool:
         """Whether the result is for another place than (3,) world RAS mm in the CT as it lies now.
+
+        Args:
+            ct_now: (4, 4) `world_ijk_to_ras` of the CT, where it is known already.
 
         Raises:
             InputError: the CT came under a non-linear transform.
         """
         if self.ct_node is None:
             return True
-        if np.abs(world_ijk_to_ras(self.ct_node) - self.ct_ijk_to_ras).max() > CT_MOVED_MM:
+        if ct_now is None:
+            ct_now = world_ijk_to_ras(self.ct_node)
+        if np.abs(ct_now - self.ct_ijk_to_ras).max() > CT_MOVED_MM:
             return True
         return bool(np.linalg.norm(point_ras - self.result.point_ras) > MOVED_MM)
 
@@ -70,9 +77,10 @@ def store_result(
     point_id: str,
     result: NoduleResult,
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    """Put a result into the scene (heat map node, row of the table) and leave views and chart as they are.
+    """Put a result into the scene (heat map node, outline, axes, row of the table) and leave views and chart as they are.
 
-    An earlier result of the same control point is replaced in its tagged nodes.
+    An earlier result of the same control point is replaced in its tagged nodes. An outline that a person has corrected stays while
+    its point and its CT are where they were: the new answer has its size.
 
     Returns:
         The heat map node.
@@ -83,10 +91,18 @@ def store_result(
     _require_in_scene(ct_node, "CT")
     _require_in_scene(markups_node, "list of points")
     point = defined_point(markups_node, point_id)
+    is_corrected = _has_correction_for(ct_node, markups_node, point)
     overlay_node = heatmap_node.update_overlay(ct_node, markups_node, point, result)
     write_record(overlay_node, ct_node, result)
+    explanation_node.remove_explanations(markups_node, point_id)
+    if is_corrected:
+        result = read_record(overlay_node).result
+    else:
+        outline_node.update_outline(ct_node, markups_node, point, result)
+        write_drawn_by_program(overlay_node, outline_node.outline_mask(markups_node, point_id))
     table_node = result_table.update_table(ct_node, markups_node, point, result)
-    folder.file_under_ct(ct_node, [overlay_node, table_node])
+    axes = axis_lines.update_axes(ct_node, markups_node, point, result)
+    folder.file_under_ct(ct_node, [overlay_node, table_node, *axes, *outline_node.nodes(markups_node, point_id)])
     return overlay_node
 
 
@@ -156,9 +172,15 @@ def is_stale(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> bool:
     return point is None or stored.is_stale_at(point.ras)
 
 
-def follow_labels(markups_node: slicer.vtkMRMLMarkupsNode) -> None:
-    """Name heat maps, rows and chart after the labels the control points have now; damaged results are left out."""
+def follow_labels(markups_node: slicer.vtkMRMLMarkupsNode, point_ids: Collection[str] | None = None) -> None:
+    """Name heat maps, rows and chart after the labels the control points have now; damaged results are left out.
+
+    Args:
+        point_ids: of those that may have another label; all when None.
+    """
     for point in defined_points(markups_node):
+        if point_ids is not None and point.id not in point_ids:
+            continue
         try:
             stored = stored_result(markups_node, point.id)
         except InputError:
@@ -167,6 +189,8 @@ def follow_labels(markups_node: slicer.vtkMRMLMarkupsNode) -> None:
             continue
         if stored.ct_node is not None:
             rename(stored.overlay_node, heatmap_node.heatmap_name(stored.ct_node, point))
+            outline_node.rename_outline(stored.ct_node, markups_node, point)
+        axis_lines.rename_axes(markups_node, point)
         result_table.update_label(markups_node, point)
         chart.update_title(markups_node, point, stored.result)
 
@@ -180,6 +204,9 @@ def remove_result(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> boo
     overlay_node = heatmap_node.find_overlay(markups_node, point_id)
     result_table.remove_row(markups_node, point_id)
     chart.remove_chart(markups_node, point_id)
+    outline_node.remove_outline(markups_node, point_id)
+    axis_lines.remove_axes(markups_node, point_id)
+    explanation_node.remove_explanations(markups_node, point_id)
     if overlay_node is not None:
         _remove_tagged(overlay_node)
     return overlay_node is not None
@@ -195,7 +222,8 @@ def remove_orphans(scene: slicer.vtkMRMLScene) -> int:
     for markups_node, point_id in _all_keys(scene):
         if markups_node is not None and not has_point(markups_node, point_id):
             remove_result(markups_node, point_id)
-    for kind in (heatmap_node.KIND, result_table.KIND, *chart.KINDS):
+    outline_node.remove_orphan_outlines(scene)
+    for kind in (heatmap_node.KIND, explanation_node.KIND, result_table.KIND, *axis_lines.KINDS, *chart.KINDS):
         for node in all_tagged(scene, kind):
             if node.GetNodeReference(MARKUPS_ROLE) is None:
                 _remove_tagged(node)
@@ -203,12 +231,27 @@ def remove_orphans(scene: slicer.vtkMRMLScene) -> int:
 
 
 def _all_keys(scene: slicer.vtkMRMLScene) -> list[tuple[slicer.vtkMRMLMarkupsNode | None, str]]:
-    """Markups node and point ID of everything stored; rows count too, as a user may have deleted a heat map alone."""
-    keys = [(node, node.GetAttribute(POINT_ID)) for node in all_tagged(scene, heatmap_node.KIND)]
+    """Markups node and point ID of everything stored; rows and lines count too, as a user may have deleted a heat map alone."""
+    kinds = (heatmap_node.KIND, explanation_node.KIND, *axis_lines.KINDS)
+    keys = [(node, node.GetAttribute(POINT_ID)) for kind in kinds for node in all_tagged(scene, kind)]
     keys += [
         (node, point_id) for node in all_tagged(scene, result_table.KIND) for point_id in result_table.point_ids(node)
     ]
     return [(node.GetNodeReference(MARKUPS_ROLE), point_id) for node, point_id in keys]
+
+
+def _has_correction_for(
+    ct_node: slicer.vtkMRMLScalarVolumeNode, markups_node: slicer.vtkMRMLMarkupsNode, point: DefinedPoint
+) -> bool:
+    """Whether a person has corrected the outline of this point where it lies now in this CT."""
+    overlay_node = heatmap_node.find_overlay(markups_node, point.id)
+    if overlay_node is None or not has_correction(overlay_node):
+        return False
+    try:
+        stored = stored_result(markups_node, point.id)
+    except InputError:
+        return False
+    return stored is not None and stored.ct_node is ct_node and not stored.is_stale_at(point.ras)
 
 
 def _remove_tagged(node: slicer.vtkMRMLNode) -> None:

@@ -6,6 +6,7 @@ double quotes: the table's own file format would tear the row apart.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import slicer
@@ -13,9 +14,10 @@ import vtk
 
 from CLIPLungLib.calibration.truth import truth_phrase
 from CLIPLungLib.inference.result import NoduleMeasurement, NoduleResult
+from CLIPLungLib.report.wording import class_title
 from CLIPLungLib.scene.control_points import DefinedPoint
 from CLIPLungLib.scene.tagged_nodes import add_tagged, find_tagged, remove_with_parts
-from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES
+from CLIPLungLib.vocabulary import ATTRIBUTES, CLASS_TITLES, CLASSES
 
 KIND = "table"
 POINT_ID_COLUMN = "point_id"
@@ -42,8 +44,8 @@ COLUMNS = (
         "Calibrated probability of the event in the column Truth: a mean malignancy rating above 3, or a malignant outcome",
     ),
     Column("predicted_class", "Class", description="The most probable class"),
-    *(Column(f"p_{name}", f"P({name})", 3, "1", f"Probability of the class {name}") for name in CLASSES),
-    Column("class_set", "Not excluded", description="Classes that hold the true one, by the column Truth, in 90 % of nodules"),
+    *(Column(f"p_{name}", f"P({CLASS_TITLES[name]})", 3, "1", f"Probability of the class {CLASS_TITLES[name]}") for name in CLASSES),
+    Column("class_set", "Compatible with", description="Classes that hold the true one, by the column Truth, in 90 % of nodules"),
     Column("diameter_mm", "Diameter", 1, "mm", "Longest diameter in the axial plane"),
     Column("diameter_low_mm", "Diameter from", description="The interval holds the readers' diameter in 90 % of nodules, mm"),
     Column("diameter_high_mm", "Diameter to", description="The interval holds the readers' diameter in 90 % of nodules, mm"),
@@ -113,6 +115,20 @@ def update_label(markups_node: slicer.vtkMRMLMarkupsNode, point: DefinedPoint) -
         node.GetTable().Modified()
 
 
+def other_labels(markups_node: slicer.vtkMRMLMarkupsNode, labels: Mapping[str, str]) -> set[str]:
+    """IDs of the control points that have another label in the table, or no row.
+
+    Args:
+        labels: control point ID -> label.
+    """
+    node = find_table(markups_node)
+    if node is None:
+        return set(labels)
+    table = node.GetTable()
+    written = {point_id: table.GetValueByName(row, "label").ToString() for row, point_id in enumerate(point_ids(node))}
+    return {point_id for point_id, label in labels.items() if written.get(point_id) != _plain_text(label)}
+
+
 def point_ids(node: slicer.vtkMRMLTableNode) -> list[str]:
     """IDs of the control points that have a row, in the order of the rows."""
     table = node.GetTable()
@@ -143,9 +159,9 @@ def _cells(
         POINT_ID_COLUMN: point.id,
         **dict(zip("ras", result.point_ras, strict=True)),
         "malignancy_probability": result.malignancy_probability,
-        "predicted_class": result.predicted_class,
+        "predicted_class": class_title(result),
         **{f"p_{name}": p for name, p in zip(CLASSES, result.class_probabilities, strict=True)},
-        "class_set": ", ".join(result.class_set),
+        "class_set": ", ".join(CLASS_TITLES[name] for name in result.class_set),
         "diameter_mm": result.diameter_mm,
         **_measured_cells(result.measurement),
         **{f"{sign.name}_level": sign.level for sign in result.attributes},

@@ -10,6 +10,7 @@ from CLIPLungLib.scene.tagged_nodes import nodes_of_class
 DEFAULT_OPACITY = 0.5
 LUNG_WINDOW_HU = 1500.0
 LUNG_LEVEL_HU = -600.0
+NODULE_FIELD_MM = 60.0
 
 
 def show_overlay(
@@ -47,6 +48,26 @@ def jump_slices(scene: slicer.vtkMRMLScene, ras: np.ndarray) -> None:
     right, anterior, superior = (float(value) for value in ras)
     centered = slicer.vtkMRMLSliceNode.CenteredJumpSlice
     slicer.vtkMRMLSliceNode.JumpAllSlices(scene, right, anterior, superior, centered)
+
+
+def zoom_slice(slice_node: slicer.vtkMRMLSliceNode, field_mm: float) -> None:
+    """Show this much of space along a view's shorter side; its middle and its shape stay."""
+    width_mm, height_mm, depth_mm = slice_node.GetFieldOfView()
+    factor = field_mm / min(width_mm, height_mm)
+    slice_node.SetFieldOfView(width_mm * factor, height_mm * factor, depth_mm)
+
+
+def zoom_slices(scene: slicer.vtkMRMLScene, field_mm: float) -> None:
+    """As `zoom_slice`, in every slice view."""
+    for slice_node in nodes_of_class(scene, "vtkMRMLSliceNode"):
+        zoom_slice(slice_node, field_mm)
+
+
+def whole_field_mm(ct_node: slicer.vtkMRMLScalarVolumeNode) -> float:
+    """The field in which a CT is seen whole, from whatever side."""
+    bounds = [0.0] * 6
+    ct_node.GetRASBounds(bounds)
+    return max(high - low for low, high in zip(bounds[::2], bounds[1::2], strict=True))
 
 
 def set_lung_window(ct_node: slicer.vtkMRMLScalarVolumeNode) -> None:

@@ -14,6 +14,9 @@ CT_ROLE = "CLIPLung.ct"
 MARKUPS_ROLE = "CLIPLung.markups"
 # A node points at itself: a copy made by the user carries the same attributes, but points at the original, and is theirs.
 SELF_ROLE = "CLIPLung.self"
+# Where each was found the last time: kind, markups node and point -> node, by their IDs. Never trusted, only looked at first.
+_found_last: dict[tuple[str, str, str | None], str] = {}
+MOST_REMEMBERED = 20_000
 
 
 def add_tagged(
@@ -35,6 +38,7 @@ def add_tagged(
 
 def all_tagged(scene: slicer.vtkMRMLScene, kind: str) -> list[slicer.vtkMRMLNode]:
     """Every tagged node of a kind."""
+    # Written out, as it runs over every node of the scene.
     return [
         node
         for node in scene.GetNodes()
@@ -50,12 +54,33 @@ def nodes_of_class(scene: slicer.vtkMRMLScene, class_name: str) -> list[slicer.v
 def find_tagged(
     kind: str, markups_node: slicer.vtkMRMLMarkupsNode, point_id: str | None = None
 ) -> slicer.vtkMRMLNode | None:
-    """The tagged node of a kind that belongs to a markups node, or to one of its control points when an ID is given."""
-    for node in all_tagged(markups_node.GetScene(), kind) if markups_node.GetScene() else ():
-        same_point = point_id is None or node.GetAttribute(POINT_ID) == point_id
-        if same_point and node.GetNodeReference(MARKUPS_ROLE) is markups_node:
+    """The tagged node of a kind that belongs to a markups node, or to one of its control points when an ID is given.
+
+    Cheap where it was found before; else every node of the scene is looked at.
+    """
+    scene = markups_node.GetScene()
+    if scene is None:
+        return None
+    key = (kind, markups_node.GetID(), point_id)
+    node = scene.GetNodeByID(_found_last.get(key, ""))
+    if node is not None and _is_tagged(node, kind) and _belongs_to(node, markups_node, point_id):
+        return node
+    for node in all_tagged(scene, kind):
+        if _belongs_to(node, markups_node, point_id):
+            if len(_found_last) >= MOST_REMEMBERED:
+                _found_last.clear()
+            _found_last[key] = node.GetID()
             return node
     return None
+
+
+def _is_tagged(node: slicer.vtkMRMLNode, kind: str) -> bool:
+    return bool(node.GetAttribute(KIND) == kind and node.GetNodeReference(SELF_ROLE) is node)
+
+
+def _belongs_to(node: slicer.vtkMRMLNode, markups_node: slicer.vtkMRMLMarkupsNode, point_id: str | None) -> bool:
+    same_point = point_id is None or node.GetAttribute(POINT_ID) == point_id
+    return bool(same_point and node.GetNodeReference(MARKUPS_ROLE) is markups_node)
 
 
 def rename(node: slicer.vtkMRMLNode, name: str) -> None:

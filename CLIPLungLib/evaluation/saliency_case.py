@@ -1,0 +1,216 @@
+"""All heat maps of one nodule's image, judged beside the readers' outline and beside controls that have seen nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from CLIPLungLib.dataset.nodule_images import NoduleOutline, image_and_click, nodule_outlines
+from CLIPLungLib.dataset.nodule_table import Nodule
+from CLIPLungLib.errors import InputError
+from CLIPLungLib.evaluation.conditions import moved_click
+from CLIPLungLib.evaluation.map_measures import (
+    Answer,
+    deletion_and_insertion,
+    energy_inside,
+    peak_inside,
+    rank_correlation,
+)
+from CLIPLungLib.evaluation.saliency_controls import CONTROLS
+from CLIPLungLib.evaluation.saliency_question import HARMLESS, SUSPICIOUS, Method, Question
+from CLIPLungLib.evaluation.weight_randomisation import cascade, layers
+from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.patch import Patch, extract_patch
+from CLIPLungLib.image.resample import grid_coordinates, sample_hu
+from CLIPLungLib.inference.calibrated_result import require_calibrations
+from CLIPLungLib.inference.checkpoint import Checkpoint
+from CLIPLungLib.inference.classifier import NoduleClassifier
+from CLIPLungLib.inference.readout import network_inputs
+
+# How far a click may miss the nodule's middle.
+CLICK_MM = 8.0
+# Methods of many passes: their maps are compared with those of wholly random weights only.
+SLOW = ("integrated_gradients", "occlusion")
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedMap:
+    """One heat map.
+
+    Attributes:
+        energy: share of its sum within the readers' outline.
+        hit: whether its peak lies there.
+        peak: its largest value.
+        deletion, insertion: (K,) probability of the side the map is for, by NODULE_VOLUMES.
+        cascade: layer -> rank correlation with the map of a network whose weights are random down to that layer.
+        seeds: rank correlation with the map of another run's network; NaN without one.
+        cost: its time over that of a forward and backward pass; NaN for a control.
+    """
+
+    energy: float
+    hit: bool
+    peak: float
+    deletion: np.ndarray
+    insertion: np.ndarray
+    cascade: dict[str, float] = field(default_factory=dict)
+    seeds: float = float("nan")
+    cost: float = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedCase:
+    """One nodule's image.
+
+    Attributes:
+        patient, diameter_mm: of the nodule.
+        kind: of the image.
+        called_malignant: the side the maps are for.
+        whole, none: probability of that side for the patch as it is, and for nothing but lung.
+        maps: method or control -> its map.
+    """
+
+    patient: str
+    diameter_mm: float
+    kind: str
+    called_malignant: bool
+    whole: float
+    none: float
+    maps: dict[str, JudgedMap]
+
+
+def judge_case(
+    data_folder: Path,
+    nodule: Nodule,
+    kind: str,
+    classifier: NoduleClassifier,
+    methods: Mapping[str, Method],
+    other: Checkpoint | None = None,
+    seed: int = 0,
+) -> JudgedCase | None:
+    """All maps of one image; None where the click is refused, or no voxel of the patch lies in the outline.
+
+    Args:
+        data_folder: of the table and its images.
+        nodule: with an image of this kind and an outline on it.
+        kind: of the image.
+        classifier: that has not seen the patient.
+        methods: name -> method.
+        other: of another run, whose network is asked the same.
+        seed: of click, noise and random weights, together with the nodule's id.
+    """
+    ct, point_ras = image_and_click(data_folder, nodule, kind)
+    try:
+        question = _question(nodule, ct, point_ras, classifier, seed)
+    except InputError:
+        return None
+    inside = outline_on_patch(nodule_outlines(data_folder, nodule)[kind], point_ras, question.patch)
+    if not inside.any():
+        return None
+    answer = _answer(question, classifier.checkpoint)
+    lung = np.full_like(question.patch.hu, question.lung_hu())
+    whole, none = answer(np.stack([question.patch.hu, lung]))
+    once = _seconds_of_a_pass(question)
+    maps: dict[str, JudgedMap] = {}
+    for name, method in methods.items():
+        start = time.process_time()
+        heat = method(question)
+        cost = (time.process_time() - start) / once
+        maps[name] = replace(
+            _judged(heat, inside, question, answer),
+            cascade=_cascade(heat, method, question, whole_only=name in SLOW),
+            seeds=float("nan") if other is None else _agreement(heat, method, question, other),
+            cost=cost,
+        )
+    maps |= {name: _judged(method(question), inside, question, answer) for name, method in CONTROLS.items()}
+    called = question.side == SUSPICIOUS
+    return JudgedCase(nodule.patient_id, nodule.diameter_mm, kind, called, float(whole), float(none), maps)
+
+
+def _question(nodule: Nodule, ct: CTVolume, point_ras: np.ndarray, classifier: NoduleClassifier, seed: int) -> Question:
+    """For the side the answer takes, by the path of a click that misses the nodule's middle.
+
+    Raises:
+        InputError: the click is refused.
+    """
+    checkpoint, rng = classifier.checkpoint, np.random.default_rng([seed, *nodule.nodule_id.encode()])
+    click_ras = moved_click(ct, point_ras, rng.uniform(0, CLICK_MM), rng)
+    (reading,) = classifier.read_patches([extract_patch(ct, click_ras, checkpoint.patch)], [ct])
+    score = np.array([reading.malignancy_score])
+    (probability,) = require_calibrations(checkpoint).probability.malignancy_probability(score)
+    planes, exists = network_inputs([reading.patch], checkpoint, classifier.device)
+    return Question(
+        network=checkpoint.network,
+        planes=planes,
+        exists=exists,
+        patch=reading.patch,
+        spec=checkpoint.patch,
+        click_ras=click_ras,
+        side=SUSPICIOUS if probability > 0.5 else HARMLESS,
+        average_cell=checkpoint.average_cell,
+        draws_outline=checkpoint.draws_outline,
+        seed=int(rng.integers(1 << 31)),
+    )
+
+
+def outline_on_patch(outline: NoduleOutline, point_ras: np.ndarray, patch: Patch) -> np.ndarray:
+    """(Z, Y, X) bool, the readers' outline on the grid of a patch.
+
+    Args:
+        outline: in a frame of its own.
+        point_ras: (3,) RAS mm, the point of the image that the outline's own point lies on.
+        patch: of the image.
+    """
+    to_outline = patch.ijk_to_ras.copy()
+    to_outline[:3, 3] += outline.point_ras - point_ras
+    coordinates = grid_coordinates(outline.inside, to_outline, patch.hu.shape)  # type: ignore[arg-type]
+    inside = outline.inside.contains_ijk(coordinates) & (sample_hu(outline.inside, coordinates) >= 0.5)
+    return np.asarray(inside & patch.exists[:, None, None])
+
+
+def _judged(heat: np.ndarray, inside: np.ndarray, question: Question, answer: Answer) -> JudgedMap:
+    deletion, insertion = deletion_and_insertion(heat, question.patch, int(inside.sum()), answer, question.seed)
+    return JudgedMap(energy_inside(heat, inside), peak_inside(heat, inside), float(heat.max()), deletion, insertion)
+
+
+def _answer(question: Question, checkpoint: Checkpoint) -> Answer:
+    """From HU (K, Z, Y, X) to (K,) probabilities of the side asked for; no second look is taken."""
+    calibration = require_calibrations(checkpoint).probability
+
+    def answer(hu: np.ndarray) -> np.ndarray:
+        planes = torch.from_numpy(question.spec.normalise(hu)).to(question.planes)
+        with torch.inference_mode():
+            output = question.network(planes, question.exists.expand(len(planes), -1))
+        malignant = calibration.malignancy_probability(output.malignancy_score.cpu().numpy().astype(np.float64))
+        return np.asarray(malignant if question.side == SUSPICIOUS else 1 - malignant)
+
+    return answer
+
+
+def _cascade(heat: np.ndarray, method: Method, question: Question, whole_only: bool) -> dict[str, float]:
+    """Layer -> rank correlation; `whole_only` leaves the last, where all weights are random."""
+    found, last = {}, list(layers(question.network))[-1]
+    for layer, network in cascade(question.network, question.seed):
+        if layer == last or not whole_only:
+            # The average nodule is that of the trained network.
+            changed = replace(question, network=network, average_cell=None)
+            found[layer] = rank_correlation(heat, method(changed), question.patch.exists)
+    return found
+
+
+def _agreement(heat: np.ndarray, method: Method, question: Question, other: Checkpoint) -> float:
+    """Rank correlation with the other network's map of the same patch for the same side."""
+    asked = replace(question, network=other.network, average_cell=other.average_cell)
+    return rank_correlation(heat, method(asked), question.patch.exists)
+
+
+def _seconds_of_a_pass(question: Question) -> float:
+    """Processor time of a forward and backward pass through the whole network."""
+    planes = question.planes.clone().requires_grad_(True)
+    start = time.process_time()
+    torch.autograd.grad(question.target(question.network(planes, question.exists)).sum(), planes)
+    return time.process_time() - start

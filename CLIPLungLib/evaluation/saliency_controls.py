@@ -1,0 +1,37 @@
+"""Maps that have seen nothing, to judge heat maps by."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from CLIPLungLib.evaluation.saliency_question import Method, Question
+from CLIPLungLib.image.patch import Patch
+
+# A Gaussian as wide at half its height as the median nodule of LIDC-IDRI.
+BLOB_SD_MM = 9.0 / 2.355
+# As smooth as maps are, or random voxels would lose by their edges alone.
+RANDOM_SD_MM = 3.0
+
+
+def blob(question: Question) -> np.ndarray:
+    """A Gaussian at the click, of the size of the usual nodule, that has seen nothing."""
+    return np.asarray(blob_at(question.click_ras, question.patch) * question.patch.exists[:, None, None])
+
+
+def random(question: Question) -> np.ndarray:
+    """Smooth noise."""
+    noise = np.random.default_rng(question.seed).standard_normal(question.patch.hu.shape)
+    smooth = ndimage.gaussian_filter(noise, [RANDOM_SD_MM / spacing for spacing in question.spec.spacing_mm])
+    smooth -= smooth.min()
+    return np.asarray(smooth / smooth.max() * question.patch.exists[:, None, None])
+
+
+def blob_at(click_ras: np.ndarray, patch: Patch) -> np.ndarray:
+    """(Z, Y, X) a Gaussian around the click: what a map would be that knows of clicks, and of nothing else."""
+    distances_mm = np.indices(patch.hu.shape)[::-1].T @ patch.ijk_to_ras[:3, :3].T + patch.ijk_to_ras[:3, 3] - click_ras
+    found: np.ndarray = np.exp(-(distances_mm**2).sum(axis=-1).T / (2 * BLOB_SD_MM**2))
+    return found
+
+
+CONTROLS: dict[str, Method] = {"blob": blob, "random": random}
