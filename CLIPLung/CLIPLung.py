@@ -69,6 +69,7 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         self._points: slicer.vtkMRMLMarkupsFiducialNode | None = None
         self._chosen: list[str] = []
         self._labels: dict[str, str] = {}
+        self._isSelecting = False
         self._isReady = False
 
     # Life cycle
@@ -79,17 +80,24 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         from CLIPLungGUI.analysis_queue import Analyses
         from CLIPLungGUI.answer_panel import AnswerPanel
         from CLIPLungGUI.background_worker import BackgroundWorker, qtTimer
+        from CLIPLungGUI.explain_selector import ExplainSelector
         from CLIPLungGUI.export_buttons import ExportButtons
         from CLIPLungGUI.fitted_panel import FittedPanel
+        from CLIPLungGUI.followup_section import FollowupSection
+        from CLIPLungGUI.guideline_section import GuidelineSection
         from CLIPLungGUI.model_loader import ModelLoader
         from CLIPLungGUI.nodule_list import NoduleList
+        from CLIPLungGUI.outline_editing import OutlineSection
         from CLIPLungGUI.place_mode import PlaceMode
         from CLIPLungGUI.point_history import PointHistory
         from CLIPLungGUI.point_observer import PointObserver
         from CLIPLungGUI.scene_observer import SceneObserver
         from CLIPLungGUI.shortcuts import Shortcuts
+        from CLIPLungGUI.similar_section import SimilarSection
         from CLIPLungGUI.slice_views import SliceViews
         from CLIPLungGUI.status_line import StatusLine
+        from CLIPLungGUI.thumbnails import Thumbnails
+        from CLIPLungGUI.zoom import ZoomToNodule
 
         panel = slicer.util.loadUI(self.resourcePath("UI/CLIPLung.ui"))
         self.fitted = FittedPanel(panel)
@@ -97,7 +105,9 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         self.ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic, self.history = CLIPLungLogic(), PointHistory()
-        self.nodules, self.answer = NoduleList(self.ui.noduleTable), AnswerPanel(self.ui)
+        self.thumbnails = Thumbnails()
+        self.nodules = NoduleList(self.ui.noduleTable, lambda pointID: self.thumbnails.html(*self._inputs(), pointID))
+        self.answer = AnswerPanel(self.ui)
         self.status = StatusLine(self.ui)
         self.worker = BackgroundWorker(qtTimer, self._showProgress)
         requirements = self.resourcePath("requirements.txt")
@@ -105,8 +115,27 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         self.analyses = Analyses(self.logic, self.worker, self._inputs, self._onStored, self.refresh)
         self.placing = PlaceMode(self.ui.placeButton, lambda: self._points, self._makePoints)
         self.exports = ExportButtons(self.ui, self.logic, self._selection)
-        self.views = SliceViews(self.logic, self._selection, lambda: self._parameterNode)
-        self.pointObserver = PointObserver(self.onPointsChanged, self.onPointDropped, self.refresh)
+        self.zoom = ZoomToNodule(self.ui.zoomButton, self.logic, self._selection, lambda: self._inputs()[0])
+        self.views = SliceViews(self.logic, self._selection, lambda: self._parameterNode, self.zoom.onNewView)
+        form, look = self.ui.overlaySection.layout(), lambda: self._parameterNode
+        show, fit = self.views.showOverlay, self.fitted.fitSoon
+        self.explain = ExplainSelector(form, self.logic, self.worker, self._selection, look, show, fit)
+        self.views.onShown = self.explain.show
+        similarFile = self.resourcePath("UI/CLIPLungSimilar.ui")
+        self.similar = SimilarSection(similarFile, lambda: self.ui.modelPath.currentPath, fit)
+        panel.layout().insertWidget(panel.layout().indexOf(self.ui.overlaySection), self.similar.widget)
+        outlineFile = self.resourcePath("UI/CLIPLungOutline.ui")
+        self.outline = OutlineSection(outlineFile, self._selection, self._makePoints, self.refresh, fit)
+        panel.layout().insertWidget(panel.layout().indexOf(self.ui.exportSection), self.outline.widget)
+        guidelineFile, currentCT = self.resourcePath("UI/CLIPLungGuidelines.ui"), lambda: self._inputs()[0]
+        self.guidelines = GuidelineSection(guidelineFile, self._selection, self.logic.heatMap, currentCT, fit)
+        panel.layout().insertWidget(panel.layout().indexOf(self.ui.exportSection), self.guidelines.widget)
+        followupFile = self.resourcePath("UI/FollowupSection.ui")
+        self.followup = FollowupSection(followupFile, self._selection, currentCT, self.logic, self.worker, fit)
+        panel.layout().insertWidget(panel.layout().indexOf(self.ui.exportSection), self.followup.widget)
+        self.pointObserver = PointObserver(
+            self.onPointsChanged, self.onPointRemoved, self.onPointDropped, self.onPointModified
+        )
         self.shortcuts = Shortcuts(self.keys())
         self.connectButtons()
         self.fitted.followSections(self.ui)
@@ -122,6 +151,8 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         """Before a reload, and when the application quits."""
         if self._isReady:
             self.worker.shutdown(SHUTDOWN_S)
+            self.outline.editing.stop()
+            self.followup.views.stop()
             self.shortcuts.stop()
             self.sceneObserver.removeObservers()
             self.setParameterNode(None)
@@ -140,8 +171,9 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
 
     def _catchUp(self) -> None:
         """What happened to points while nobody watched: results without a point go, new points are asked for."""
+        self.outline.editing.follow()
         self.logic.removeOrphans()
-        self.analyses.askFor(self._rows(), NEW)
+        self.analyses.askFor(self._rows(), NEW, first=self.nodules.selectedPointID())
         self.refresh()
 
     def exit(self) -> None:
@@ -164,11 +196,14 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
     def onSceneStartClose(self) -> None:
         """Nothing may hold nodes that are about to go."""
         self.worker.cancelAll()
+        self.followup.onStartClose()
         self.logic.failures.clear()
+        self.zoom.forget()
         self.setParameterNode(None)
 
     def onSceneReplaced(self) -> None:
         """An empty scene, or a loaded one that brings its own parameters, points and results; its layers stay as they are."""
+        self.outline.onSceneReplaced()
         if self.parent.isEntered:
             self.initializeParameterNode()
             self._catchUp()
@@ -178,11 +213,13 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         if self._parameterNode is None:
             return
         self.views.onNodeAdded(node)
-        self._hideHeatMaps()
-        self._pickOnlyCT()
+        if node.IsA("vtkMRMLScalarVolumeNode"):
+            self._hideHeatMaps()
+            self._pickOnlyCT()
 
     def onNodeRemoved(self) -> None:
-        """Results without a point go too."""
+        """Results without a point go too, and corrections with their outlines."""
+        self.outline.editing.measureSoon()
         if self._parameterNode is None:
             return
         self.logic.removeOrphans()
@@ -209,11 +246,13 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         # The nodule that was selected, without touching the views: a loaded scene has brought its own layers.
         self.nodules.fill(self._rows())
         self.nodules.select(parameterNode.selected if parameterNode is not None else "")
+        if self.nodules.selectedPointID():
+            self.zoom.markSeen()
         self.refresh()
 
     def onParameterModified(self, *_arguments: Any) -> None:
         """The user or a script changed something. What a scene brings is taken over when all of it is there."""
-        if slicer.mrmlScene.IsImporting():
+        if slicer.mrmlScene.IsImporting() or self._isSelecting:
             return
         self._followPoints()
         self._askForNew()
@@ -231,7 +270,7 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
     def _askForThem(self) -> None:
         ct, points = self._inputs()
         if points is not None and ct is not None and ct.GetImageData() is not None:
-            self.analyses.askFor(self._rows(), NEW)
+            self.analyses.askFor(self._rows(), NEW, first=self.nodules.selectedPointID())
             self.refresh()
 
     def _followPoints(self) -> None:
@@ -260,13 +299,36 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         return points
 
     def onPointsChanged(self, *_arguments: Any) -> None:
-        """A point was placed, taken back or removed: ask for what is missing, forget what is gone."""
+        """A point was placed, taken back or removed: ask for what is missing."""
         self.history.note(self._points)
-        self.logic.removeOrphans()
-        newest = self.analyses.askFor(self._rows(), NEW)
-        self.refresh()
+        rows = self._rows()
+        newest = self.analyses.askFor(rows, NEW)
         if newest:
+            self.nodules.fill(rows)
             self.selectNodule(newest)
+        else:
+            self.refresh()
+
+    def onPointRemoved(self, *_arguments: Any) -> None:
+        """Forget what belonged to it."""
+        self.logic.removeOrphans()
+        self.onPointsChanged()
+
+    def onPointModified(self, number: int | None) -> None:
+        """A step of dragging, or another label: only this point's row may look otherwise. Called at each move of the mouse."""
+        if self._points is None:
+            return
+        if number is None or number < 0:
+            self.refresh()
+            return
+        if self.nodules.rowOf(self._points.GetNthControlPointID(number)) is None:
+            return  # under the mouse, or being placed, which is told by itself
+        row = self.logic.rowAt(self._points, number, self.analyses.waiting)
+        if row is None or not self.nodules.update(row):
+            return
+        self._followLabels([row])
+        if row.pointID == self.nodules.selectedPointID():
+            self._showAnswer(row)
 
     def onPointDropped(self, *_arguments: Any) -> None:
         """The mouse was released after dragging: answer again for what has moved."""
@@ -278,7 +340,7 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
 
     def _onModel(self, classifier: Any) -> None:
         self.logic.classifier = classifier
-        self.analyses.askFor(self._rows(), NEW)
+        self.analyses.askFor(self._rows(), NEW, first=self.nodules.selectedPointID())
         self.refresh()
 
     def _inputs(self) -> tuple[Any, Any]:
@@ -286,9 +348,11 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
 
     def _onStored(self, points: slicer.vtkMRMLMarkupsFiducialNode, pointID: str) -> None:
         self._hideHeatMaps()
-        self.refresh()
+        self.outline.editing.follow()
         if points is self._points and self.nodules.selectedPointID() in ("", pointID):
             self.selectNodule(pointID)
+        else:
+            self.refresh()
 
     # Showing
 
@@ -298,28 +362,39 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
     def refresh(self, *_arguments: Any) -> None:
         """Table, answer and buttons, from what the scene holds."""
         rows = self._rows()
+        self._labels = {pointID: self._labels.get(pointID, "") for pointID in (row.pointID for row in rows)}
         self._followLabels(rows)
         self.nodules.fill(rows)
-        selected = self.nodules.selectedPointID()
-        row = next((row for row in rows if row.pointID == selected), None)
-        result = self.logic.result(self._points, selected) if row else None
+        row = self.nodules.rowOf(self.nodules.selectedPointID())
         hasCT = self._parameterNode is not None and self._parameterNode.ct is not None
+        hasResult = self._showAnswer(row) if row else False
         if row is None:
             self.answer.showHint(hasCT)
-        else:
-            self.answer.showRow(row, result, self.model.isLoading)
-        self.exports.enable(any(row.probability is not None for row in rows), result is not None)
+            self.similar.show(None)
+            self.guidelines.show(None, None, len(rows))
+        self.exports.enable(any(row.probability is not None for row in rows), hasResult)
         self.ui.analyzeButton.enabled = row is not None and self.logic.classifier is not None
         self.ui.deleteButton.enabled = row is not None
         self.ui.undoButton.enabled = bool(self.history)
         self.ui.placeButton.enabled = hasCT
+        self.followup.show()
         self._showProgress()
 
+    def _showAnswer(self, row: NoduleRow) -> bool:
+        """The selected nodule's answer. Returns whether it has one."""
+        result = self.logic.result(self._points, row.pointID)
+        self.answer.showRow(row, result, self.model.isLoading)
+        self.similar.show(result)
+        self.guidelines.show(row, result, len(self._labels))
+        return result is not None
+
     def _followLabels(self, rows: list[NoduleRow]) -> None:
-        labels = {row.pointID: row.label for row in rows}
-        if labels != self._labels and self._points is not None:
-            self.logic.followLabels(self._points)
-        self._labels = labels
+        """What belongs to points that have another label now is called so, too."""
+        changed = {row.pointID: row.label for row in rows if self._labels.get(row.pointID) != row.label}
+        self._labels.update(changed)
+        answered = {row.pointID for row in rows if row.probability is not None}
+        if self._points is not None and answered & changed.keys():
+            self.logic.followLabels(self._points, {key: label for key, label in changed.items() if key in answered})
 
     def _showProgress(self) -> None:
         isReady = self.logic.classifier is not None

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 CLASSES = ("benign", "unsure", "malignant")
+# What people read; files keep the names of CLASSES.
+CLASS_TITLES = {"benign": "benign", "unsure": "indeterminate", "malignant": "malignant"}
 BENIGN_BELOW = 2.5
 MALIGNANT_ABOVE = 3.5
 EVENT_ABOVE = 3.0

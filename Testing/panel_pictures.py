@@ -109,7 +109,23 @@ def states() -> dict[str, Callable[[object], None]]:
         place(widget, ((0.0, 0.0, 900.0), "N-2"))
         widget.selectNodule(widget._parameterNode.points.GetNthControlPointID(1))
 
-    return {"no_ct": lambda widget: None, "empty": show_chest, "one": one, "many": many, "stale": stale, "error": error}
+    def guidelines(widget: object) -> None:
+        one(widget)
+        widget.onGuidelines()
+        for name, value in (("context", "screening"), ("seen", "baseline"), ("sex", "female")):
+            editor = widget.guidelines._editors[name]
+            editor.setCurrentIndex(editor.findData(value))
+        widget.onGuidelines()
+
+    return {
+        "no_ct": lambda widget: None,
+        "empty": show_chest,
+        "one": one,
+        "many": many,
+        "stale": stale,
+        "error": error,
+        "guidelines": guidelines,
+    }
 
 
 def main(folder: Path) -> None:
@@ -123,6 +139,7 @@ def main(folder: Path) -> None:
                 save(widget, folder / f"{name}.png")
                 if name == "many":
                     darken(application)
+                    widget.refresh()
                     save(widget, folder / "dark.png")
                     application.qt.setPalette(application.qt.style().standardPalette())
             application.close()

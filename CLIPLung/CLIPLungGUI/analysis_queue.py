@@ -55,12 +55,27 @@ class Analyses:
             lambda error: self._onRefused(key, error),
         )
 
-    def askFor(self, rows: Sequence[NoduleRow], *states: str) -> str:
-        """Ask for every point in one of these states; returns the ID of the last of them."""
+    def askFor(self, rows: Sequence[NoduleRow], *states: str, first: str = "") -> str:
+        """Ask for every point in one of these states; the newest is answered first.
+
+        Args:
+            first: ID of a point that is answered before the newest, if it is one of them.
+
+        Returns:
+            ID of the newest of them; empty without any.
+        """
         asked = [row.pointID for row in rows if row.state in states]
-        for pointID in asked:
-            self.ask(pointID)
+        # The worker takes the one that was submitted last.
+        with self.worker.collecting():
+            for pointID in sorted(asked, key=lambda pointID: pointID == first):
+                self.ask(pointID)
         return asked[-1] if asked else ""
+
+    def prefer(self, pointID: str) -> None:
+        """The reader looks at this nodule: its answer comes next, if it waits for one."""
+        points = self.inputs()[1]
+        if points is not None:
+            self.worker.prefer(self.logic.key(points, pointID))
 
     @property
     def waiting(self) -> set[str]:
@@ -83,7 +98,8 @@ class Analyses:
         except Exception as error:
             self._onRefused(self.logic.key(points, pointID), error)
             return
-        self.onStored(points, pointID)
+        # Showing it takes about as long as storing it, and the window shall stay awake in between.
+        self.worker.later(lambda: self.onStored(points, pointID))
 
     def _onRefused(self, key: str, error: Exception) -> None:
         self.logic.failures[key] = self.logic.reason(error)

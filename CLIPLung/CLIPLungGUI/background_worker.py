@@ -10,12 +10,16 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 POLL_MS = 15
 YIELD_S = 0.005
+# Answers that come together are delivered in turns, so that the window stays awake between them.
+DELIVERY_S = 0.01
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +53,9 @@ class BackgroundWorker:
         self._waiting: list[_Job] = []
         self._running: _Job | None = None
         self._answers: queue.Queue[tuple[_Job, Any, Exception | None]] = queue.Queue()
+        self._later: deque[Callable[[], None]] = deque()
         self._stopped = False
+        self._held = False
         self._thread: threading.Thread | None = None
         self._timer = makeTimer(self.poll) if makeTimer else None
         self._onChange = onChange or (lambda: None)
@@ -77,11 +83,34 @@ class BackgroundWorker:
             self._timer.start()
         self._onChange()
 
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Nothing new begins to run inside, so that of jobs that are submitted together the newest is the first."""
+        with self._condition:
+            self._held = True
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._held = False
+                self._condition.notify()
+
+    def later(self, work: Callable[[], None]) -> None:
+        """Do something on the main thread before the next answer: what is long there is cut into pieces."""
+        self._later.append(work)
+        if self._timer:
+            self._timer.start()
+
+    def prefer(self, key: str) -> None:
+        """Let a job that waits be the next one."""
+        with self._condition:
+            self._waiting.sort(key=lambda job: job.key == key)
+
     @property
     def busy(self) -> bool:
         """Whether anything runs, waits, or has not been delivered."""
         with self._condition:
-            return bool(self._waiting or self._running) or not self._answers.empty()
+            return bool(self._waiting or self._running) or bool(self._later) or not self._answers.empty()
 
     @property
     def keys(self) -> set[str]:
@@ -142,7 +171,11 @@ class BackgroundWorker:
     def poll(self) -> None:
         """Deliver what is ready. Sleeps for a moment, which is what lets the thread run."""
         time.sleep(YIELD_S)
-        while True:
+        end = time.monotonic() + DELIVERY_S
+        while time.monotonic() < end:
+            if self._later:
+                self._guarded(self._later.popleft())
+                continue
             try:
                 job, answer, error = self._answers.get_nowait()
             except queue.Empty:
@@ -153,17 +186,21 @@ class BackgroundWorker:
 
     def _deliver(self, job: _Job, answer: Any, error: Exception | None) -> None:
         if not job.cancelled.is_set() and not isinstance(error, Cancelled):
-            try:
-                job.onDone(answer) if error is None else job.onError(error)
-            except Exception:
-                # One answer that cannot be shown must not keep the others from being shown.
-                logger.exception("An answer could not be shown")
+            self._guarded(lambda: job.onDone(answer) if error is None else job.onError(error))
         self._onChange()
+
+    @staticmethod
+    def _guarded(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:
+            # One answer that cannot be shown must not keep the others from being shown.
+            logger.exception("An answer could not be shown")
 
     def _run(self) -> None:
         while True:
             with self._condition:
-                while not self._waiting and not self._stopped:
+                while (self._held or not self._waiting) and not self._stopped:
                     self._condition.wait()
                 if self._stopped:
                     return

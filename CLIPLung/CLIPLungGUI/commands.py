@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import slicer
 
 from CLIPLungGUI.analysis_queue import Analyses
 from CLIPLungGUI.logic import CLIPLungLogic
@@ -11,6 +13,12 @@ from CLIPLungGUI.nodule_rows import MOVED, NEW, NoduleRow
 from CLIPLungGUI.place_mode import PlaceMode
 from CLIPLungGUI.point_history import PointHistory
 from CLIPLungGUI.slice_views import SliceViews
+from CLIPLungGUI.zoom import ZoomToNodule
+
+if TYPE_CHECKING:
+    from CLIPLungGUI.guideline_section import GuidelineSection
+
+SORT_SETTING = "CLIPLung/SortByProbability"
 
 
 class Commands:
@@ -22,9 +30,12 @@ class Commands:
     nodules: NoduleList
     placing: PlaceMode
     views: SliceViews
+    zoom: ZoomToNodule
+    guidelines: GuidelineSection
     logic: CLIPLungLogic
     _parameterNode: Any
     _points: Any
+    _isSelecting: bool
 
     def _rows(self) -> list[NoduleRow]:
         raise NotImplementedError
@@ -40,6 +51,9 @@ class Commands:
         self.ui.analyzeButton.connect("clicked(bool)", self.onAnalyzeAgain)
         self.ui.undoButton.connect("clicked(bool)", self.onUndo)
         self.ui.deleteButton.connect("clicked(bool)", self.onDelete)
+        self.ui.sortButton.checked = slicer.util.settingsValue(SORT_SETTING, False, converter=slicer.util.toBool)
+        self.nodules.sortByProbability(self.ui.sortButton.checked)
+        self.ui.sortButton.connect("toggled(bool)", self.onSort)
 
     def keys(self) -> dict[str, Any]:
         """Key sequence -> what it does."""
@@ -51,6 +65,9 @@ class Commands:
             "Alt+O": self.onToggleOverlay,
             "Alt+Del": self.onDelete,
             "Alt+Z": self.onUndo,
+            "Alt+N": self.zoom.toggle,
+            "Alt+B": self.onToggleSort,
+            "Alt+G": self.onGuidelines,
         }
 
     def selectNodule(self, pointID: str) -> None:
@@ -62,10 +79,35 @@ class Commands:
         """A row of the table was selected."""
         pointID = self.nodules.selectedPointID()
         if pointID and self._points is not None and self._parameterNode is not None:
-            self._parameterNode.selected = pointID
+            # What follows the parameters shows the nodule; it is shown here, once.
+            self._isSelecting = True
+            try:
+                self._parameterNode.selected = pointID
+            finally:
+                self._isSelecting = False
+            self.analyses.prefer(pointID)
+            self.zoom.onSelected()
             self.logic.jumpTo(self._points, pointID)
             self.views.showOverlay()
         self.refresh()
+
+    def onSort(self, isSorted: bool) -> None:
+        """The most suspicious nodule first, or the order of the points; remembered in the settings."""
+        slicer.app.userSettings().setValue(SORT_SETTING, isSorted)
+        self.nodules.sortByProbability(isSorted)
+        self.refresh()
+
+    def onToggleSort(self) -> None:
+        """What the button's key does."""
+        self.ui.sortButton.checked = not self.ui.sortButton.checked
+
+    def onGuidelines(self) -> None:
+        """Open the guidelines, or confirm what stands there when they are open."""
+        section = self.guidelines.ui.guidelineSection
+        if section.collapsed:
+            section.collapsed = False
+        else:
+            self.guidelines.onConfirm()
 
     def onCancel(self, *_arguments: Any) -> None:
         """Forget the nodules that wait."""

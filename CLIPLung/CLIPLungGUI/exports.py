@@ -62,18 +62,19 @@ def writeReport(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode,
 
 
 def writeDICOM(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, path: Path) -> str:
-    """All answers as a DICOM structured report that refers to the CT's series.
+    """All answers as a DICOM structured report that refers to the CT's series, and beside it the outlines as a DICOM segmentation.
 
     Returns:
         Which nodules are not in it, and why; empty when all are.
     """
-    from CLIPLungLib.report.dicom_sr import ReportedNodule, write_structured_report
+    from CLIPLungLib.report.dicom_seg import write_report_with_segmentation
+    from CLIPLungLib.report.dicom_sr import ReportedNodule
     from CLIPLungLib.scene.volume_node import ct_volume
 
     found = currentAnswers(logic, points)
     ctNodes = {answer.stored.ct_node for answer in found}
     nodules, files = [ReportedNodule(a.label, a.stored.result) for a in found], sourceFiles(ctNodes)
-    write_structured_report(nodules, files, path, ct_volume(next(iter(ctNodes))))
+    write_report_with_segmentation(nodules, files, path, ct_volume(next(iter(ctNodes))))
     return leftOutText(logic, points)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,13 @@ from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode, vtkMRMLS
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from CLIPLungGUI.nodule_rows import DONE, FAILED, MOVED, NEW, WAITING, NoduleRow, sizeText
+from CLIPLungGUI.nodule_rows import NoduleRow
 from CLIPLungGUI.parameters import CLIPLungParameterNode
+from CLIPLungGUI.row_source import RowSource
 
 if TYPE_CHECKING:
     from CLIPLungLib.inference.result import NoduleResult
-    from CLIPLungLib.scene.control_points import DefinedPoint
+    from CLIPLungLib.scene.result_index import ResultIndex
     from CLIPLungLib.scene.result_store import StoredResult
 
 POINT_GLYPH_SCALE = 1.5
@@ -35,6 +36,7 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
         ScriptedLoadableModuleLogic.__init__(self)
         self.classifier: Any = None
         self.failures: dict[str, str] = {}
+        self._index: ResultIndex | None = None
 
     def getParameterNode(self) -> CLIPLungParameterNode:
         """The module's parameters in the scene."""
@@ -51,10 +53,11 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
     @staticmethod
     def heatMapIDs() -> list[str]:
         """IDs of the volumes this module has made."""
-        from CLIPLungLib.scene import heatmap_node
+        from CLIPLungLib.scene import explanation_node, heatmap_node
         from CLIPLungLib.scene.tagged_nodes import all_tagged
 
-        return [node.GetID() for node in all_tagged(slicer.mrmlScene, heatmap_node.KIND)]
+        kinds = (heatmap_node.KIND, explanation_node.KIND)
+        return [node.GetID() for kind in kinds for node in all_tagged(slicer.mrmlScene, kind)]
 
     @staticmethod
     def makePoints() -> vtkMRMLMarkupsFiducialNode:
@@ -72,35 +75,21 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
 
     def rows(self, points: vtkMRMLMarkupsFiducialNode, waiting: set[str]) -> list[NoduleRow]:
         """A row per placed point; `waiting` are the keys that are being analyzed."""
-        from CLIPLungLib.errors import CLIPLungError
-        from CLIPLungLib.scene.control_points import defined_points
+        return self._rowSource(points, waiting).all()
 
-        rows = []
-        for point in defined_points(points):
-            try:
-                rows.append(self._row(points, point, waiting))
-            except CLIPLungError as error:
-                rows.append(NoduleRow(point.id, point.label, FAILED, reason=str(error)))
-        return rows
+    def rowAt(self, points: vtkMRMLMarkupsFiducialNode, number: int, waiting: set[str]) -> NoduleRow | None:
+        """The row of the point at this place in the list; None when it is not placed. For every move of the mouse."""
+        return self._rowSource(points, waiting).at(number)
 
-    def _row(self, points: vtkMRMLMarkupsFiducialNode, point: DefinedPoint, waiting: set[str]) -> NoduleRow:
-        from CLIPLungLib.scene.result_store import stored_result
+    def _rowSource(self, points: vtkMRMLMarkupsFiducialNode, waiting: set[str]) -> RowSource:
+        from CLIPLungLib.scene.result_index import ResultIndex
 
-        key, stored = self.key(points, point.id), stored_result(points, point.id)
-        reason = self.failures.get(key, "")
-        if key in waiting:
-            state, reason = WAITING, ""
-        elif reason:
-            state = FAILED
-        elif stored is None:
-            state = NEW
-        else:
-            state = MOVED if stored.is_stale_at(point.ras) else DONE
-            reason = "\n".join(stored.result.warnings)
-        if stored is None:
-            return NoduleRow(point.id, point.label, state, reason=reason)
-        probability, size = stored.result.malignancy_probability, sizeText(stored.result)
-        return NoduleRow(point.id, point.label, state, probability, size, reason, stored.is_stale_at(point.ras))
+        if self._index is None:
+            self._index = ResultIndex()
+        prefix = self.key(points, "")
+        waitingIDs = {key.removeprefix(prefix) for key in waiting if key.startswith(prefix)}
+        failures = {key.removeprefix(prefix): why for key, why in self.failures.items() if key.startswith(prefix)}
+        return RowSource(self._index, points, waitingIDs, failures)
 
     @staticmethod
     def stored(points: vtkMRMLMarkupsFiducialNode, pointID: str) -> StoredResult | None:
@@ -117,6 +106,13 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
         """The answer for a point."""
         stored = self.stored(points, pointID)
         return stored.result if stored else None
+
+    @staticmethod
+    def heatMap(points: vtkMRMLMarkupsFiducialNode, pointID: str) -> vtkMRMLScalarVolumeNode | None:
+        """The node that holds a point's answer."""
+        from CLIPLungLib.scene.heatmap_node import find_overlay
+
+        return find_overlay(points, pointID)
 
     @staticmethod
     def hasPoint(points: vtkMRMLMarkupsFiducialNode, pointID: str) -> bool:
@@ -173,6 +169,20 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
                 jump_slice(sliceNode, point.ras)
 
     @staticmethod
+    def zoom(ct: vtkMRMLScalarVolumeNode, isClose: bool) -> None:
+        """The slice views close to a nodule, or wide enough for the whole CT."""
+        from CLIPLungLib.scene.slice_layers import NODULE_FIELD_MM, whole_field_mm, zoom_slices
+
+        zoom_slices(slicer.mrmlScene, NODULE_FIELD_MM if isClose else whole_field_mm(ct))
+
+    @staticmethod
+    def zoomView(sliceNode: vtkMRMLSliceNode) -> None:
+        """One slice view close to a nodule."""
+        from CLIPLungLib.scene.slice_layers import NODULE_FIELD_MM, zoom_slice
+
+        zoom_slice(sliceNode, NODULE_FIELD_MM)
+
+    @staticmethod
     def show(
         points: vtkMRMLMarkupsFiducialNode, pointID: str, opacity: float, threshold: float, showLegend: bool
     ) -> None:
@@ -191,11 +201,18 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
         refresh_legends(slicer.mrmlScene)
 
     @staticmethod
-    def followLabels(points: vtkMRMLMarkupsFiducialNode) -> None:
-        """Heat maps, table and chart are called as their points are called now."""
-        from CLIPLungLib.scene.result_store import follow_labels
+    def followLabels(points: vtkMRMLMarkupsFiducialNode, labels: Mapping[str, str]) -> None:
+        """Heat maps, table and chart are called as their points are called now.
 
-        follow_labels(points)
+        Args:
+            labels: point ID -> label, of those that may have changed.
+        """
+        from CLIPLungLib.scene.result_store import follow_labels
+        from CLIPLungLib.scene.result_table import other_labels
+
+        renamed = other_labels(points, labels)
+        if renamed:
+            follow_labels(points, renamed)
 
     def removeOrphans(self) -> None:
         """Take away the results of points that are gone, and the reasons why others had none: IDs may be used again."""

@@ -2,51 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import qt
 from slicer.i18n import tr as _
 
-from CLIPLungGUI.nodule_rows import NoduleRow, answerText
+from CLIPLungGUI.colors import ICON_PX, classIcons
+from CLIPLungGUI.nodule_rows import NoduleRow, answerText, classText, diameterText, toolTipText, volumeText
 
-LABEL, ANSWER, SIZE = range(3)
+LABEL, ANSWER, CLASS, DIAMETER, VOLUME = range(5)
 
 
 class NoduleList:
-    """Fills a QTableWidget and knows which point is selected.
+    """Fills a QTableWidget and knows which point is selected. Cells whose row stays as it is are not touched.
 
     Args:
         table: the widget.
+        picture: gives a picture of a point's nodule as HTML by the point's ID; empty where there is none.
     """
 
-    def __init__(self, table: qt.QTableWidget) -> None:
-        self.table = table
-        table.setColumnCount(3)
-        table.setHorizontalHeaderLabels([_("Nodule"), _("Probability"), _("Diameter")])
+    def __init__(self, table: qt.QTableWidget, picture: Callable[[str], str]) -> None:
+        self.table, self._picture = table, picture
+        self._shown: list[NoduleRow] = []
+        self._longest = [0] * VOLUME
+        self._isTooNarrow = True
+        self._byProbability = False
+        self._icons = classIcons()
+        table.setColumnCount(5)
+        table.setHorizontalHeaderLabels([_("Nodule"), _("Prob."), _("Class"), _("Diameter"), _("Volume")])
+        table.horizontalHeaderItem(ANSWER).setToolTip(_("Probability, and why there is none"))
+        table.horizontalHeader().setHighlightSections(False)
+        table.setIconSize(qt.QSize(ICON_PX, ICON_PX))
         table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
         table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         table.setSelectionMode(qt.QAbstractItemView.SingleSelection)
+        table.setWordWrap(False)
         table.verticalHeader().hide()
         table.horizontalHeader().setStretchLastSection(True)
+        table.setMouseTracking(True)
+        table.connect("cellEntered(int,int)", self._onEntered)
+
+    @property
+    def isSortedByProbability(self) -> bool:
+        """Whether the most suspicious nodule stands first; else the order is that of the points."""
+        return self._byProbability
+
+    def sortByProbability(self, isSorted: bool) -> None:
+        """Put the most suspicious first, or go back to the order of the points, with the next `fill`."""
+        self._byProbability = isSorted
 
     def fill(self, rows: Sequence[NoduleRow]) -> None:
         """Show these rows; the selected point stays selected, without a signal."""
-        selected = self.selectedPointID()
+        ordered = _byProbability(rows) if self._byProbability else list(rows)
+        if ordered == self._shown:
+            return
+        selected, old, self._shown = self.selectedPointID(), self._shown, ordered
+        isSameOrder = [row.pointID for row in ordered] == [row.pointID for row in old]
         was = self.table.blockSignals(True)
         try:
-            self.table.setRowCount(len(rows))
-            for index, row in enumerate(rows):
-                for column, text in enumerate((row.label, answerText(row), row.size)):
-                    self._setText(index, column, text, row)
-            self._select(selected)
+            if not isSameOrder:
+                self.table.setRowCount(len(ordered))
+            for index, row in enumerate(ordered):
+                if index >= len(old) or row != old[index]:
+                    self._show(index, row)
+            self._widen()
+            if not isSameOrder:
+                self._select(selected)
         finally:
             self.table.blockSignals(was)
+
+    def update(self, row: NoduleRow) -> bool:
+        """Show one row anew, if it looks otherwise now. An order by probability is left to the next `fill`.
+
+        Returns:
+            Whether anything has changed; None of the rows may be this point's yet.
+        """
+        for index, shown in enumerate(self._shown):
+            if shown.pointID == row.pointID:
+                if shown != row:
+                    self._shown[index] = row
+                    self._show(index, row)
+                    self._widen()
+                return shown != row
+        return False
+
+    def rowOf(self, pointID: str) -> NoduleRow | None:
+        """The row that is shown for a point."""
+        return next((row for row in self._shown if row.pointID == pointID), None)
 
     def selectedPointID(self) -> str:
         """ID of the selected row's point; empty without one."""
         index = self.table.currentRow()
-        item = self.table.item(index, LABEL) if index >= 0 else None
-        return item.data(qt.Qt.UserRole) if item is not None else ""
+        return self._shown[index].pointID if 0 <= index < len(self._shown) else ""
 
     def select(self, pointID: str) -> None:
         """Select a point's row, without a signal."""
@@ -58,28 +105,52 @@ class NoduleList:
 
     def neighbour(self, step: int) -> str:
         """ID of the point `step` rows further, around the end; empty without rows."""
-        count = self.table.rowCount
+        count = len(self._shown)
         if count == 0:
             return ""
         current = self.table.currentRow()
         index = (current + step) % count if current >= 0 else (0 if step > 0 else count - 1)
-        return self.table.item(index, LABEL).data(qt.Qt.UserRole)
+        return self._shown[index].pointID
 
     def _select(self, pointID: str) -> None:
-        for index in range(self.table.rowCount):
-            if pointID and self.table.item(index, LABEL).data(qt.Qt.UserRole) == pointID:
+        for index, row in enumerate(self._shown):
+            if pointID and row.pointID == pointID:
                 self.table.selectRow(index)
                 self.table.setCurrentCell(index, LABEL)
                 return
         self.table.clearSelection()
         self.table.setCurrentCell(-1, -1)
 
-    def _setText(self, index: int, column: int, text: str, row: NoduleRow) -> None:
-        item = self.table.item(index, column)
-        if item is None:
-            item = qt.QTableWidgetItem()
-            self.table.setItem(index, column, item)
-        item.setText(text)
-        item.setToolTip(row.reason)
-        if column == LABEL:
-            item.setData(qt.Qt.UserRole, row.pointID)
+    def _show(self, index: int, row: NoduleRow) -> None:
+        texts = (row.label, answerText(row), classText(row), diameterText(row), volumeText(row))
+        for column, text in enumerate(texts):
+            item = self.table.item(index, column)
+            if item is None:
+                item = qt.QTableWidgetItem()
+                self.table.setItem(index, column, item)
+            item.setText(text)
+            if column < VOLUME and len(text) > self._longest[column]:
+                self._longest[column], self._isTooNarrow = len(text), True
+            item.setToolTip(toolTipText(row))
+            if column == CLASS:
+                item.setIcon(self._icons[row.className])
+            if column == LABEL:
+                item.setData(qt.Qt.UserRole, row.pointID)
+
+    def _widen(self) -> None:
+        """Columns grow with their longest text; measuring them is too slow for each change."""
+        if self._isTooNarrow:
+            self._isTooNarrow = False
+            for column in range(VOLUME):
+                self.table.resizeColumnToContents(column)
+
+    def _onEntered(self, index: int, column: int) -> None:
+        """The mouse is over a row: its picture is made only now."""
+        if 0 <= index < len(self._shown):
+            row = self._shown[index]
+            self.table.item(index, column).setToolTip(self._picture(row.pointID) + toolTipText(row))
+
+
+def _byProbability(rows: Sequence[NoduleRow]) -> list[NoduleRow]:
+    """The most suspicious first, those without an answer last, alike ones in the order of the points."""
+    return sorted(rows, key=lambda row: -1.0 if row.probability is None else row.probability, reverse=True)

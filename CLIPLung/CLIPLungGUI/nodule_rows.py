@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from html import escape
 
 from slicer.i18n import tr as _
 
-if TYPE_CHECKING:
-    from CLIPLungLib.inference.result import NoduleResult
-
 DONE, WAITING, MOVED, FAILED, NEW = "done", "waiting", "moved", "failed", "new"
+WARNING_SIGN = "\u26a0"
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,9 @@ class NoduleRow:
         pointID, label: of the control point.
         state: DONE, WAITING, MOVED (since the answer), FAILED or NEW (not asked for).
         probability: of suspicion; None without an answer.
-        size: diameter as text.
+        className: the most probable of vocabulary.CLASSES; empty without an answer.
+        diameter_mm: None without an answer.
+        volume_mm3: None where nothing could be outlined.
         reason: why it failed, or why the answer is doubtful.
         isMoved: whether the answer is for another place than the point's, in whatever state the row is.
     """
@@ -30,7 +30,9 @@ class NoduleRow:
     label: str
     state: str
     probability: float | None = None
-    size: str = ""
+    className: str = ""
+    diameter_mm: float | None = None
+    volume_mm3: float | None = None
     reason: str = ""
     isMoved: bool = False
 
@@ -46,18 +48,40 @@ def answerText(row: NoduleRow) -> str:
     text = percentText(row.probability)
     if row.state == MOVED:
         return _("{probability} (moved)").format(probability=text)
-    # The warnings themselves are in the tooltip, and in the answer of the selected row.
-    return f"{text} (!)" if row.reason else text
+    # The warnings themselves are in the tool tip, and in the answer of the selected row.
+    return f"{text} {WARNING_SIGN}" if row.reason else text
 
 
-def sizeText(result: NoduleResult) -> str:
+def classText(row: NoduleRow) -> str:
+    """The most probable class as readers call it."""
+    from CLIPLungLib.vocabulary import CLASS_TITLES
+
+    return CLASS_TITLES.get(row.className, "")
+
+
+def toolTipText(row: NoduleRow) -> str:
+    """Why there is no answer, or why it is doubtful, in rich text."""
+    lines = "<br>".join(escape(line) for line in row.reason.splitlines())
+    return f"<p>{lines}</p>" if lines else ""
+
+
+def diameterText(row: NoduleRow) -> str:
     """The diameter for a narrow column; rough where nothing could be outlined."""
-    return ("{:.1f}\u00a0mm" if result.measurement else "~{:.1f}\u00a0mm").format(result.diameter_mm)
+    if row.diameter_mm is None:
+        return ""
+    return ("{:.1f}\u00a0mm" if row.volume_mm3 is not None else "~{:.1f}\u00a0mm").format(row.diameter_mm)
+
+
+def volumeText(row: NoduleRow) -> str:
+    """The volume for a narrow column; empty where nothing could be outlined."""
+    return "" if row.volume_mm3 is None else f"{row.volume_mm3:.0f}\u00a0mm\u00b3"
 
 
 def percentText(probability: float) -> str:
     """A probability in percent; no line may break between number and sign."""
-    return f"{100 * probability:.0f}\u00a0%"
+    from CLIPLungLib.report.wording import percent
+
+    return percent(probability).replace("%", "\u00a0%")
 
 
 def missingAnswerText(row: NoduleRow, isModelComing: bool) -> str:

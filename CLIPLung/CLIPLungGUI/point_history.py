@@ -9,6 +9,8 @@ import slicer
 
 PLACED, DELETED, DRAGGED = "placed", "deleted", "dragged"
 DEEPEST = 100
+# What transforms above the list may change by rounding.
+SAME_PLACE_MM = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ class PointHistory:
         for pointID, (label, ras) in now.items():
             if pointID not in self._known:
                 self._steps.append(_Step(PLACED, pointID, label, ras))
-            elif not np.allclose(self._known[pointID][1], ras):
+            elif np.abs(self._known[pointID][1] - ras).max() > SAME_PLACE_MM:
                 self._steps.append(_Step(DRAGGED, pointID, label, self._known[pointID][1]))
         gone = [(pointID, *self._known[pointID]) for pointID in self._known if pointID not in now]
         self._steps += [_Step(DELETED, *point) for point in gone]

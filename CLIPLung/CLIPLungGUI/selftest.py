@@ -78,15 +78,19 @@ def checkWayOfWork(test: unittest.TestCase) -> None:
     widget = slicer.modules.CLIPLungWidget
     ct = addTestCT()
     widget.enter()
+    wasSorted, widget.ui.sortButton.checked = widget.ui.sortButton.checked, False
     try:
         _useMadeUpModelWithoutTorch(widget)
         _checkPlacing(test, widget, ct)
+        _checkOrder(test, widget)
+        _checkGuidelines(test, widget)
         _checkMoving(test, widget)
         _checkRefusal(test, widget)
         _checkExport(test, widget)
         _checkSavedScene(test, widget)
         _checkDeleting(test, widget)
     finally:
+        widget.ui.sortButton.checked = wasSorted
         _leave(widget)
 
 
@@ -129,6 +133,28 @@ def _checkPlacing(test: unittest.TestCase, widget: Any, ct: Any) -> None:
         test.assertIn(row.label, widget.ui.answerLabel.text)
     widget.onNext()
     test.assertEqual(widget.nodules.selectedPointID(), _rows(widget)[0].pointID, "around the end")
+
+
+def _checkOrder(test: unittest.TestCase, widget: Any) -> None:
+    labels = [row.label for row in sorted(_rows(widget), key=lambda row: -row.probability)]
+    widget.onToggleSort()
+    table = widget.ui.noduleTable
+    test.assertEqual([table.item(index, 0).text() for index in range(table.rowCount)], labels)
+    widget.onToggleSort()
+    test.assertEqual(table.item(0, 0).text(), _rows(widget)[0].label)
+    widget.nodules._onEntered(0, 0)
+    test.assertIn("data:image/png", table.item(0, 0).toolTip())
+
+
+def _checkGuidelines(test: unittest.TestCase, widget: Any) -> None:
+    section = widget.guidelines.ui
+    section.guidelineSection.collapsed = False
+    widget.selectNodule(_rows(widget)[0].pointID)
+    test.assertEqual(section.guidelineAnswerLabel.text, "", "nothing is answered before it is confirmed")
+    widget.onGuidelines()
+    hasSize = widget.logic.result(*widget._selection()).measurement is not None
+    test.assertEqual("Lung-RADS" in section.guidelineAnswerLabel.text, hasSize)
+    section.guidelineSection.collapsed = True
 
 
 def _checkMoving(test: unittest.TestCase, widget: Any) -> None:

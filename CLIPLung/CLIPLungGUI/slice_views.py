@@ -18,11 +18,20 @@ class SliceViews:
         logic: which has the answers.
         selection: gives the list of points and the ID of the selected one.
         look: gives the module's parameters, or None while it is closed.
+        onNewView: called with a view that a layout has made, once it stands on the nodule.
     """
 
-    def __init__(self, logic: CLIPLungLogic, selection: Callable[[], tuple[Any, str]], look: Callable[[], Any]) -> None:
-        self.logic, self.selection, self.look = logic, selection, look
+    def __init__(
+        self,
+        logic: CLIPLungLogic,
+        selection: Callable[[], tuple[Any, str]],
+        look: Callable[[], Any],
+        onNewView: Callable[[Any], None],
+    ) -> None:
+        self.logic, self.selection, self.look, self.onNewView = logic, selection, look, onNewView
         self._new: list[str] = []
+        # Called after the heat map was put in front: another one may take its place.
+        self.onShown: Callable[[], None] = lambda: None
 
     def showOverlay(self) -> None:
         """The selected nodule's heat map; without a selection the views are left as they are."""
@@ -31,6 +40,7 @@ class SliceViews:
             return
         opacity = look.opacity if look.showOverlay else 0.0
         self.logic.show(points, pointID, opacity, look.threshold, look.showLegend)
+        self.onShown()
 
     def onNodeAdded(self, node: Any) -> None:
         """A new slice view shows what the others show."""
@@ -50,3 +60,4 @@ class SliceViews:
         self.showOverlay()
         for node in filter(None, map(slicer.mrmlScene.GetNodeByID, ids)):
             self.logic.jumpViewTo(node, points, pointID)
+            self.onNewView(node)

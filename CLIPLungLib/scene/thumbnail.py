@@ -49,7 +49,7 @@ def _sampled(ct: CTVolume, points_ras: np.ndarray, outside: float) -> np.ndarray
     """HU (rows, columns) at points (rows, columns, 3) in RAS mm, trilinear; `outside` where there is no scan."""
     ijk = ct.to_ijk(points_ras)
     size = np.array(ct.hu.shape[::-1])
-    is_inside: np.ndarray = np.all((ijk >= -0.5) & (ijk <= size - 0.5), axis=-1)
+    is_inside = np.asarray(np.all((ijk >= -0.5) & (ijk <= size - 0.5), axis=-1))
     near = np.clip(np.where(is_inside[..., None], ijk, 0.0), 0, size - 1)
     first = np.minimum(near.astype(int), np.maximum(size - 2, 0))
     share = near - first

@@ -19,11 +19,11 @@ def test_headline_and_notice_change_with_the_truth(application):
     ui, panel = widget.ui, widget.answer
     before = ui.disclaimerLabel.text
     panel.showResult("N-1", replace(fake_result(), truth=BY_OUTCOME), isMoved=False)
-    assert "malignant, by the outcome of 412 local cases" in ui.answerLabel.text
-    assert "readers call" not in ui.answerLabel.text
+    assert "likely malignant, by the outcome of 412 local cases" in ui.answerLabel.text
+    assert "readers" not in ui.answerLabel.text
     assert "outcome in local cases" in ui.disclaimerLabel.text
     panel.showResult("N-1", replace(fake_result(), truth=Truth(READERS, 50, 40, 20)), isMoved=False)
-    assert "readers call it suspicious, by 50 local cases" in ui.answerLabel.text
+    assert "suspicious to local readers (50 local cases)" in ui.answerLabel.text
     panel.showResult("N-1", replace(fake_result(), truth=LIDC_READERS), isMoved=False)
-    assert "readers call it suspicious <big>" in ui.answerLabel.text
+    assert "suspicious to the readers of LIDC-IDRI" in ui.answerLabel.text
     assert ui.disclaimerLabel.text == before

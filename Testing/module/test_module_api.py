@@ -15,7 +15,9 @@ from standins.qt.pythonqt import API
 from standins.qt.widgets import WIDGETS
 
 MODULE = Path(__file__).resolve().parents[2] / "CLIPLung"
-UI = ElementTree.parse(MODULE / "Resources" / "UI" / "CLIPLung.ui").getroot()
+PANELS = {file.stem: ElementTree.parse(file).getroot() for file in (MODULE / "Resources" / "UI").glob("*.ui")}
+UI = PANELS["CLIPLung"]
+ALL_WIDGETS = [widget for root in PANELS.values() for widget in root.iter("widget")]
 SOURCES = [MODULE / "CLIPLung.py", *sorted((MODULE / "CLIPLungGUI").glob("*.py"))]
 # Which class a receiver is of, where it is no widget of the .ui.
 RECEIVERS = {
@@ -28,7 +30,8 @@ RECEIVERS = {
     "bar": "qt.QProgressBar",
     "button": "qt.QPushButton",
     "item": "qt.QTableWidgetItem",
-    "degree": "qt.QTableWidgetItem",
+    "label": "qt.QLabel",
+    "edit": "qt.QLineEdit",
 }
 
 
@@ -47,10 +50,10 @@ def api_name(plain: str) -> str:
     return found[0]
 
 
-WIDGET_CLASS = {w.get("name"): api_name(w.get("class")) for w in UI.iter("widget")}
+WIDGET_CLASS = {w.get("name"): api_name(w.get("class")) for w in ALL_WIDGETS}
 
 
-@pytest.mark.parametrize("widget", list(UI.iter("widget")), ids=lambda widget: widget.get("name"))
+@pytest.mark.parametrize("widget", ALL_WIDGETS, ids=lambda widget: widget.get("name"))
 def test_properties_in_the_panels_file_exist(widget):
     own = WIDGET_CLASS[widget.get("name")]
     for entry in widget.findall("property"):
@@ -68,9 +71,14 @@ def test_connections_in_the_panels_file_exist():
         assert connection.findtext("slot").partition("(")[0] in known(receiver, "names", "properties")
 
 
-def test_every_custom_class_is_declared():
-    declared = {entry.findtext("class") for entry in UI.iter("customwidget")}
-    used = {w.get("class") for w in UI.iter("widget")}
+def test_no_two_widgets_have_the_same_name():
+    assert len({widget.get("name") for widget in ALL_WIDGETS}) == len(ALL_WIDGETS)
+
+
+@pytest.mark.parametrize("root", PANELS.values(), ids=PANELS)
+def test_every_custom_class_is_declared(root):
+    declared = {entry.findtext("class") for entry in root.iter("customwidget")}
+    used = {w.get("class") for w in root.iter("widget")}
     assert declared == {name for name in used if not name.startswith("Q")}
 
 

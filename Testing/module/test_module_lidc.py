@@ -77,9 +77,11 @@ def test_answer_saved_scene_and_report(series, nodule, tmp_path, monkeypatch):
     assert told.splitlines()[-1] in widget.ui.statusLabel.text
     points.RemoveNthControlPoint(1)
     report = hd.sr.Comprehensive3DSR.from_dataset(pydicom.dcmread(tmp_path / "nodules.dcm"))
-    group = report.content.get_planar_roi_measurement_groups()[0]
+    # The nodule has an outline, so its group is that of a segment, and the click stands beside it.
+    (group,) = report.content.get_volumetric_roi_measurement_groups()
+    (click,) = (item for item in group[0].ContentSequence if item.ValueType == "SCOORD3D")
     r, a, s = nodule.point_ras
-    np.testing.assert_allclose(group.roi.value, [[-r, -a, s]], atol=1e-3)
+    np.testing.assert_allclose(click.GraphicData, [-r, -a, s], atol=1e-3)
     assert (
         len(report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence)
         == 133

@@ -167,7 +167,7 @@ def test_classes_that_cannot_be_excluded_are_named_beside_the_likeliest(applicat
     assert result.predicted_class == "malignant"
     alone, doubtful = (replace(result, class_set=names) for names in (("malignant",), ("unsure", "malignant")))
     assert detailText(alone).splitlines()[0] == "Looks malignant"
-    assert detailText(doubtful).splitlines()[0] == "Looks malignant; not excluded: unsure"
+    assert detailText(doubtful).splitlines()[0] == "Looks malignant; compatible with indeterminate"
 
 
 def test_hidden_overlay_and_threshold_reach_the_views(widget):
@@ -629,7 +629,7 @@ def test_no_line_breaks_between_a_number_and_its_sign(widget):
     addTestCT()
     widget.selectNodule(place(widget, LARGE_RAS, "one"))
     texts = [widget.ui.answerLabel.text, widget.ui.detailLabel.text]
-    texts += [widget.ui.noduleTable.item(0, column).text() for column in (1, 2)]
+    texts += [widget.ui.noduleTable.item(0, column).text() for column in (1, 3)]
     assert all(not re.search(r"\d (%|mm)", text) for text in texts), texts
     assert all(re.search(r"\d\u00a0(%|mm)", text) for text in texts), texts
 
@@ -733,9 +733,9 @@ def test_keys_work_while_the_module_is_open_and_not_afterwards(widget):
     from CLIPLungGUI.selftest import addTestCT
 
     addTestCT()
-    assert len(widget.shortcuts._shortcuts) == 7
+    assert len(widget.shortcuts._shortcuts) == 10
     keys = {shortcut.key().toString() for shortcut in widget.shortcuts._shortcuts}
-    assert keys == {"Alt+P", "Esc", "Alt+Down", "Alt+Up", "Alt+O", "Alt+Del", "Alt+Z"}
+    assert keys == {"Alt+P", "Esc", "Alt+Down", "Alt+Up", "Alt+O", "Alt+Del", "Alt+Z", "Alt+N", "Alt+B", "Alt+G"}
     # These open the menus File, Edit, View and Help of the application, and a key with two meanings does nothing.
     assert not keys & {"Alt+F", "Alt+E", "Alt+V", "Alt+H"}
     widget.placing.toggle()
@@ -781,7 +781,7 @@ def test_panel_can_be_drawn_in_every_state(tmp_path):
     import panel_pictures
 
     panel_pictures.main(tmp_path)
-    names = {"no_torch", "no_ct", "empty", "one", "many", "stale", "error", "dark"}
+    names = {"no_torch", "no_ct", "empty", "one", "many", "stale", "error", "guidelines", "dark"}
     pictures = {file.stem: file.read_bytes() for file in tmp_path.glob("*.png")}
     assert set(pictures) == names
     assert len(set(pictures.values())) == len(names)

@@ -67,6 +67,7 @@ class Application:
         app = types.SimpleNamespace(
             applicationLogic=lambda: self.standalone.application_logic,
             processEvents=self.qt.processEvents,
+            palette=self.qt.palette,
             userSettings=lambda: self.settings,
             connect=lambda *_: True,
             layoutManager=lambda: None,

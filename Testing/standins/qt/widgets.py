@@ -151,13 +151,13 @@ class qMRMLNodeComboBox(QtWidgets.QComboBox):
         self.refresh()
 
     def nodes(self):
-        types_, own = self._options["nodeTypes"], []
-        for index in range(self._scene.GetNumberOfNodes() if self._scene else 0):
-            node = self._scene.GetNthNode(index)
-            fits = any(node.IsA(t) if self._options["showChildNodeTypes"] else node.GetClassName() == t for t in types_)
-            if fits and not node.GetHideFromEditors() and node.GetID() not in self._model.hiddenNodeIDs:
-                own.append(node)
-        return own
+        types_, hidden = self._options["nodeTypes"], set(self._model.hiddenNodeIDs)
+        found = []
+        for name in types_ if self._scene else ():
+            collection = self._scene.GetNodesByClass(name)
+            collection.UnRegister(None)
+            found += [n for n in collection if self._options["showChildNodeTypes"] or n.GetClassName() == name]
+        return [node for node in found if node.GetID() not in hidden and not node.GetHideFromEditors()]
 
     def nodeCount(self):
         return len(self.nodes())
