@@ -7,7 +7,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY := $(VENV)/ready
 OUTPUT ?= demo-output
 
-.PHONY: demo test lint fuzz clean
+.PHONY: demo test lint fuzz bench clean
 
 demo: $(READY)
 	$(BIN)/cliplung demo --output "$(OUTPUT)" $(if $(CT),--ct "$(CT)") $(if $(POINT),--point $(POINT))
@@ -24,6 +24,9 @@ fuzz: $(READY)
 	$(BIN)/python Testing/fuzz/run_fuzz.py --inputs 200000 --seed 1
 	$(BIN)/python -m pytest Testing/properties --hypothesis-profile=deep
 
+bench: $(READY)
+	$(BIN)/python Testing/Benchmarks/run.py $(if $(SERIES),--series "$(SERIES)")
+
 lint: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -37,4 +40,4 @@ $(READY): pyproject.toml Testing/constraints.txt
 	@touch $(READY)
 
 clean:
-	rm -rf $(VENV) demo-output .pytest_cache .ruff_cache .mypy_cache *.egg-info
+	rm -rf $(VENV) demo-output bench-output .pytest_cache .ruff_cache .mypy_cache *.egg-info

@@ -52,8 +52,9 @@ def check_batch(folder: Path) -> None:
     from CLIPLungLib.image.read import read_ct
     from CLIPLungLib.inference.classifier import NoduleClassifier
 
-    result = NoduleClassifier.load(device="cpu").classify(read_ct(folder / "ct.nrrd"), BALL_RAS)
-    assert rows["ball"] == result.to_row("ball")
+    expected = NoduleClassifier.load(device="cpu").classify(read_ct(folder / "ct.nrrd"), BALL_RAS).to_row("ball")
+    # A run without heat maps does not know that one is empty.
+    assert {**rows["ball"], "warnings": ""} == {**expected, "warnings": ""}
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from CLIPLungLib.inference.cohort import COHORT_COLUMNS
 from CLIPLungLib.inference.result import NoduleResult
 from CLIPLungLib.inference.result_files import write_ct, write_heatmap, write_json
 from CLIPLungLib.report.page import save_report
+from CLIPLungLib.vocabulary import CLASS_TITLES
 
 if TYPE_CHECKING:
     from CLIPLungLib.demo.slicer_core_host import StandaloneSlicer
@@ -109,7 +110,9 @@ def _own_case(ct_file: Path, point_ras: Sequence[float]) -> tuple[CTVolume, list
 
 def _summary(point: DemoPoint, result: NoduleResult) -> str:
     known = f"   (shape from LIDC-IDRI: {point.known})" if point.known else ""
-    return f"  {point.label:<22} {result.malignancy_probability:6.1%}  {result.predicted_class:<9}{known}"
+    return (
+        f"  {point.label:<22} {result.malignancy_probability:6.1%}  {CLASS_TITLES[result.predicted_class]:<13}{known}"
+    )
 
 
 def _write_files(folder: Path, ct: CTVolume, point: DemoPoint, result: NoduleResult) -> None:

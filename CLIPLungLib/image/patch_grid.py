@@ -15,7 +15,7 @@ from CLIPLungLib.image.ct_volume import BORDER_TOLERANCE, CTVolume
 from CLIPLungLib.image.resample import grid_coordinates, hu_box, sample_hu
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AxisLine:
     """Where the voxels of a patch lie along one axis of a scan.
 
@@ -112,4 +112,4 @@ def _between_neighbours(values: np.ndarray, positions: np.ndarray, axis: int) ->
     high -= low
     high *= weight
     high += low
-    return high
+    return np.asarray(high)

@@ -44,7 +44,7 @@ def hu_box(ct: CTVolume, low_ijk: np.ndarray, high_ijk: np.ndarray) -> np.ndarra
         raise InputError(
             f"'{ct.name}' holds values that are not numbers within the patch. Repair or reload the CT; nothing is guessed for them."
         )
-    return np.maximum(box, PADDING_READ_AS_HU, out=box)
+    return np.asarray(np.maximum(box, PADDING_READ_AS_HU, out=box))
 
 
 def sample_as_stored(volume: CTVolume, coordinates_ijk: np.ndarray) -> np.ndarray:

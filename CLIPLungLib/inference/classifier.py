@@ -17,7 +17,7 @@ from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.inference.calibrated_result import nodule_result, offset_ras, require_calibrations
 from CLIPLungLib.inference.checkpoint import Checkpoint, load_checkpoint
-from CLIPLungLib.inference.explain_targets import explain_targets, require_explainable
+from CLIPLungLib.inference.explain_targets import HARMLESSNESS, SUSPICION, explain_targets, require_explainable
 from CLIPLungLib.inference.outline_measurement import Measurement
 from CLIPLungLib.inference.readout import Reading, measure, network_inputs, outlines, readings
 from CLIPLungLib.inference.result import NoduleResult
@@ -114,7 +114,9 @@ class NoduleClassifier:
             InputError: nothing of that name can be explained, or the point or the image is refused.
         """
         targets = explain_targets(self.checkpoint.level_text, self.checkpoint.text_scale)
-        read = partial(self._read_with_heat, target=targets[require_explainable(name)])
+        target = targets[require_explainable(name)]
+        # Spicules and vessels of a sign lie beyond the outline.
+        read = partial(self._read_with_heat, target=target, within_outline=name in (SUSPICION, HARMLESSNESS))
         patch = extract_patch(ct, np.asarray(point_ras), self.checkpoint.patch)
         ((reading, heat, *_),) = self._look([patch], [ct], read)
         return heat.astype(np.float32), reading.patch.ijk_to_ras
@@ -168,13 +170,13 @@ class NoduleClassifier:
         return [(reading, np.empty(0)) for reading in readings(output, patches, self.checkpoint)]
 
     def _read_with_heat(
-        self, patches: Sequence[Patch], target: Target | None = None
+        self, patches: Sequence[Patch], target: Target | None = None, within_outline: bool = True
     ) -> list[tuple[Reading, np.ndarray]]:
         from CLIPLungLib.inference.grad_cam import answer_with_grad_cam
 
         planes, exists = network_inputs(patches, self.checkpoint, self.device)
-        cell, outlines_too = self.checkpoint.average_cell, self.checkpoint.draws_outline
-        output, heat = answer_with_grad_cam(self._network, planes, exists, cell, target, outlines_too)
+        within = within_outline and self.checkpoint.draws_outline
+        output, heat = answer_with_grad_cam(self._network, planes, exists, self.checkpoint.average_cell, target, within)
         return list(zip(readings(output, patches, self.checkpoint), heat.cpu().numpy(), strict=True))
 
     def _move(self, device: torch.device) -> None:

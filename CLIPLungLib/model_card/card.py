@@ -24,6 +24,8 @@ from CLIPLungLib.model_card.rating_plot import rating_figure
 from CLIPLungLib.model_card.reliability_plot import reliability_figure
 from CLIPLungLib.model_card.robustness_table import robustness_rows, robustness_table
 from CLIPLungLib.model_card.roc_plot import roc_figure
+from CLIPLungLib.model_card.saliency_plot import saliency_figure
+from CLIPLungLib.model_card.saliency_table import saliency_table
 from CLIPLungLib.version import __version__
 from CLIPLungLib.vocabulary import EVENT_ABOVE
 
@@ -99,6 +101,7 @@ def write_card(
     robustness: Mapping[str, Mapping[str, Any]] | None = None,
     cases: Sequence[Case] | None = None,
     commands: Sequence[str] = COMMANDS,
+    saliency: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write `model_card.md`, its plots in `model_card/`, and the gallery in `gallery/` when there are cases.
 
@@ -112,6 +115,7 @@ def write_card(
         robustness: condition -> figures of `training.robustness.compare_pairs`.
         cases: for the gallery. They show patients' scans: keep such a folder out of the project.
         commands: that lead from LIDC-IDRI to this card.
+        saliency: what `evaluation.saliency.measure_saliency` found.
 
     Returns:
         The card's path.
@@ -124,6 +128,8 @@ def write_card(
         parts.append(_picture(output, name, figure, caption))
     if robustness:
         parts.append(_robustness(output, robustness))
+    if saliency:
+        parts.append(_saliency(output, saliency))
     parts += [_gallery(output, cases), prose.LIMITS, _reproduce(commands)]
     with writing(file) as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
@@ -202,6 +208,15 @@ def _robustness(output: Path, robustness: Mapping[str, Mapping[str, Any]]) -> st
     )
     picture = _picture(output, "robustness", robustness_figure(robustness_rows(robustness)), caption)
     return f"## Robustness\n\n{picture}\n\n{robustness_table(robustness)}"
+
+
+def _saliency(output: Path, saliency: Mapping[str, Any]) -> str:
+    caption = (
+        "The heat maps beside a blind blob at the click and noise, with 95 % intervals; solid lines: insertion, dashed: deletion. "
+        "Lower right: the map's likeness to that of a network whose weights are random from the heads down to a layer."
+    )
+    picture = _picture(output, "saliency", saliency_figure(saliency), caption)
+    return f"## Saliency\n\n{picture}\n\n{saliency_table(saliency)}"
 
 
 def _gallery(output: Path, cases: Sequence[Case] | None) -> str:

@@ -27,9 +27,8 @@ from CLIPLungLib.model_card.card import CardPredictions, checkpoint_facts, write
 from CLIPLungLib.model_card.gallery import worst_cases
 from CLIPLungLib.model_card.interval_plots import Row
 from CLIPLungLib.model_card.robustness_table import robustness_rows, robustness_table
+from CLIPLungLib.model_card.saliency_plot import saliency_figure
 from CLIPLungLib.model_card.saliency_table import saliency_table
-
-SALIENCY_HEADING = "Saliency of the model"
 
 
 def write_model_card(
@@ -55,7 +54,7 @@ def write_model_card(
     Raises:
         InputError: a file of figures is missing, no JSON, of another version or of another run.
     """
-    results, robustness = read_figures(results_file), None
+    results, robustness, saliency = read_figures(results_file), None, None
     with figures_of(results_file):
         rule, tables, intervals = _rule(results), all_tables(results), _auc_intervals(results)
         signs = _sign_rows(results)
@@ -70,8 +69,10 @@ def write_model_card(
             robustness_table(robustness)
             robustness_rows(robustness)
     if saliency_file:
+        saliency = read_figures(saliency_file)
         with figures_of(saliency_file):
-            tables[SALIENCY_HEADING] = saliency_table(read_figures(saliency_file))
+            saliency_table(saliency)
+            saliency_figure(saliency)
     predictions, shown = _card_predictions(run, nodules, intervals)
     size = predictions.size_probability
     return write_card(
@@ -83,6 +84,7 @@ def write_model_card(
         signs,
         robustness,
         worst_cases(data_folder, shown, predictions.probability, size_probability=size) if gallery else None,
+        saliency=saliency,
     )
 
 

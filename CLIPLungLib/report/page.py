@@ -50,7 +50,7 @@ LETTER, PLATE_OPACITY = 0.22, 0.6
 MOST_WARNING_LINES = 4
 BULLET = "\u2022"
 READING = (
-    "Level: expected rating on the reader's scale; a filled cell is the likeliest kind. "
+    "Bar: expected rating on the readers' scale, the pale band is their spread; a filled cell is the likeliest kind. "
     "Similarity: cosine of image and text of the sign at its clearest."
 )
 

@@ -18,8 +18,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "Testing"), str(Path(__file__).parent)]
 from helpers.made_up_ct import ball_points, write_made_up_cts
 from interleaved import Goal, Times, figure, timed_in_turns
 
-CTS, POINTS, SHAPE = 4, 10, (80, 256, 256)
-BATCH_SIZES = (1, 2, 4, 8, 16)
+CTS, POINTS, SHAPE = 2, 8, (80, 256, 256)
+BATCH_SIZES = (1, 4, 8)
 
 
 def measured(rounds: int, threads: int) -> list[dict[str, Any]]:
@@ -72,9 +72,7 @@ def measured(rounds: int, threads: int) -> list[dict[str, Any]]:
 
 def _table(folder: Path, files: list[Path], places: list[tuple[float, float, float]]) -> Path:
     table = folder / "cohort.csv"
-    rows = [
-        f"{file.stem}_{index},{file.name},{r},{a},{s}" for file in files for index, (r, a, s) in enumerate(places)
-    ]
+    rows = [f"{file.stem}_{index},{file.name},{r},{a},{s}" for file in files for index, (r, a, s) in enumerate(places)]
     table.write_text("\n".join(["id,image,r,a,s", *rows]) + "\n", encoding="ascii")
     return table
 

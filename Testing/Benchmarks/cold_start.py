@@ -55,7 +55,9 @@ def measured(rounds: int, threads: int) -> list[dict[str, Any]]:
     baseline = 'python -c "import torch"'
     note = "the report is drawn after the answer was printed"
     return [
-        figure("first answer of cliplung classify, cold", baseline, times["answer"], times["torch"], Goal(1.4), threads),
+        figure(
+            "first answer of cliplung classify, cold", baseline, times["answer"], times["torch"], Goal(1.4), threads
+        ),
         figure("the whole command, with report", baseline, times["whole"], times["torch"], None, threads, note),
         limit_ms("import of the module's file (stand-ins)", _module_imports(rounds), MODULE_LIMIT_MS, threads),
     ]

@@ -188,9 +188,13 @@ def test_robustness_compares_the_same_nodules(done):
 
 def test_every_outlined_nodule_has_a_judged_heat_map(done):
     found = json.loads((done / "saliency.json").read_text(encoding="utf-8"))
-    assert found["all"]["n"] == sum(figures["n"] for band, figures in found.items() if band != "all") == NODULES
-    low, high = found["all"]["blob_density"]["interval"]
-    assert low <= found["all"]["blob_density"]["value"] <= high
+    groups = found["groups"]
+    # Of every nodule its volume, of two in five also another image.
+    assert found["images"] + found["refused"] == NODULES + NODULES * 2 // 5
+    assert groups["all"]["n"] == groups["volumes"]["n"] + groups["true context"]["n"] == found["images"]
+    assert list(groups["all"]["methods"]) == ["shipped", "blob", "random"]
+    low, high = groups["all"]["methods"]["blob"]["energy"]["interval"]
+    assert low <= groups["all"]["methods"]["blob"]["energy"]["value"] <= high
 
 
 def test_card_shows_tables_plots_and_failures(done):
@@ -199,7 +203,7 @@ def test_card_shows_tables_plots_and_failures(done):
         "size only: readers' diameter",
         "cross entropy alone (1 epochs)",
         "true context instead of volumes",
-        "Saliency of the model",
+        "## Saliency",
         "The model beside one reader, volumes",
     ):
         assert told in card

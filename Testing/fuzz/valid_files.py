@@ -391,5 +391,17 @@ def figures() -> Case:
         "class_sets": {"coverage": figure},
         "warnings": {"volume": figure | {"refused": 2}},
     }
-    saliency = {"0.5 to 1": {"n": 100, "patients": 60} | dict.fromkeys(COLUMNS, figure)}
+    curve = {"deletion": [0.9, 0.5], "insertion": [0.5, 0.9]}
+    maps = dict.fromkeys(("shipped", "blob", "random"), dict.fromkeys(COLUMNS, figure))
+    saliency = {
+        "click_mm": 8.0,
+        "images": 100,
+        "refused": 1,
+        "bootstraps": 10,
+        "volumes": [1.0, 2.0],
+        "groups": {"all": {"n": 100, "patients": 60, "methods": maps}},
+        "curves": {"whole": 0.9, "none": 0.5, "methods": dict.fromkeys(maps, curve)},
+        "cascade": {"shipped": {"heads": figure, "stem": figure}},
+        "cost": {"shipped": 1.0},
+    }
     return {"results.json": json.dumps(results).encode(), "saliency.json": json.dumps(saliency).encode()}

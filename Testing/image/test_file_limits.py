@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image import regular_file, voxel_data
 from CLIPLungLib.image.dicom.codestream import SYNTAX_ROOT, is_believable
-from CLIPLungLib.image.dicom.pixels import NumberFormat, _number_format, _without_other_bits
+from CLIPLungLib.image.dicom.number_format import NumberFormat, number_format, without_other_bits
 from CLIPLungLib.image.dicom.rle import decode_rle
 from CLIPLungLib.image.header_text import HeaderReader
 from CLIPLungLib.image.metaimage import read_metaimage
@@ -712,7 +712,7 @@ def test_run_lengths_that_are_refused(packed, message):
     ((8, 8, 7, 0), NumberFormat(8, 8, 7, False)), ((32, 1, 31, 0), NumberFormat(32, 1, 31, False)), ((16, 12, 15, 2), NumberFormat(16, 12, 15, False)),
 ])  # fmt: skip
 def test_number_formats(fields, expected):
-    assert _number_format(dataset(*fields)) == expected
+    assert number_format(dataset(*fields)) == expected
 
 
 def dataset(allocated, stored, high, representation):
@@ -735,7 +735,7 @@ def dataset(allocated, stored, high, representation):
 )
 def test_number_formats_that_are_refused(fields):
     with pytest.raises(InputError, match=f"{fields[1]} of {fields[0]} bits up to bit {fields[2]}"):
-        _number_format(dataset(*fields))
+        number_format(dataset(*fields))
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -745,4 +745,4 @@ def test_other_bits_are_no_part_of_a_number(signed, stored, high):
     expected = (raw.astype(np.int64) >> (high + 1 - stored)) & ((1 << stored) - 1)
     if signed:
         expected = np.where(expected >= 1 << (stored - 1), expected - (1 << stored), expected)
-    assert (_without_other_bits(raw, NumberFormat(16, stored, high, signed)) == expected).all()
+    assert (without_other_bits(raw, NumberFormat(16, stored, high, signed)) == expected).all()

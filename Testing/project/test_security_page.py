@@ -16,6 +16,8 @@ PAGE = (ROOT / "Resources" / "Documentation" / "security.md").read_text(encoding
 NAMED = re.findall(r"`(Testing/[\w/]+\.py)::(test_\w+)`", PAGE)
 NETWORK = {
     "aiohttp",
+    "dask",
+    "distributed",
     "ftplib",
     "http",
     "httpx",
@@ -27,8 +29,9 @@ NETWORK = {
     "urllib3",
     "webbrowser",
 }
-# The name of the computer, in the lock of a run.
-ALLOWED = {("run_folder.py", "socket")}
+# The name of the computer, in the lock of a run; and cohorts on the workers of a scheduler.
+CLUSTER = {"connection.py", "dispatch.py", "run.py", "worker.py"}
+ALLOWED = {("run_folder.py", "socket"), ("connection.py", "dask"), *((name, "distributed") for name in CLUSTER)}
 
 
 @pytest.mark.parametrize(("file", "test"), sorted(set(NAMED)))

@@ -55,7 +55,7 @@ def _to_hu(stored: np.ndarray, header: SliceHeader) -> np.ndarray:
     intercept = 0.0 if header.intercept is None else header.intercept
     if slope.is_integer() and intercept.is_integer() and max(abs(slope), abs(intercept)) < 2**31:
         if stored.dtype == np.int32 and max(abs(slope), abs(intercept)) < SMALL_RESCALE:
-            return stored * np.int32(slope) + np.int32(intercept)
+            return np.asarray(stored * np.int32(slope) + np.int32(intercept))
         return stored.astype(np.int64) * int(slope) + int(intercept)
     return (stored * slope + intercept).astype(np.float32)
 
