@@ -55,8 +55,8 @@ def timed_in_turns(actions: Mapping[str, Action], rounds: int) -> dict[str, Time
 
 
 def _processor_s() -> float:
-    used = os.times()
-    return used.user + used.system + used.children_user + used.children_system
+    of_children = os.times()
+    return time.process_time() + of_children.children_user + of_children.children_system
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import Any
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 # A way is worth a thought where it takes less than this share of the time of the network as it is, and moves no answer by more than MOVE.
 WORTH_BELOW, MOVE = 0.8, 1e-5
+RATIOS_PNG, GROWTH_PNG = "performance_ratios.png", "performance_growth.png"
 FIGURES = ("click", "cold", "cohort", "training", "series")
 
 
@@ -28,6 +29,8 @@ def renewed(page: str, report: dict[str, Any]) -> str:
 def generated(report: dict[str, Any]) -> str:
     """The part of the page that a run writes."""
     parts = [_machine(report), _table_of_figures(report["found"]), _faults(report["found"])]
+    if any(one["goal"] for one in figures_of(report["found"])):
+        parts.append(f"![Ratios as shares of their goals]({RATIOS_PNG})")
     for name, write in (("panel", _panel), ("tries", _table_of_tries), ("growth", _growth)):
         found = report["found"].get(name)
         if found and "fault" not in found:
@@ -114,6 +117,7 @@ def _growth(found: dict[str, Any]) -> str:
                 f"{what.replace('_', ' ')}: {', '.join(f'{value:.3g}' for value in series)}" for what, series in values
             )
             lines.append(f"- {counted.replace('_', ' ')} {', '.join(str(count) for count in counts)}: {told}")
+    lines += ["", f"![Growth]({GROWTH_PNG})"]
     return "\n".join(
         [*lines, "", "Few and small points; `python Testing/Benchmarks/growth.py --output FOLDER` has all of them."]
     )
@@ -134,19 +138,23 @@ def _plots(report: dict[str, Any], folder: Path) -> Iterator[Path]:
         axes = figure.subplots()
         for row, one in enumerate(reversed(with_goal)):
             limit = float(one["goal"].split()[1])
-            low, middle, high = (one["ratio"][name] / limit for name in ("low", "median", "high"))
+            is_least = one["goal"].startswith(">=")
+            low, middle, high = (
+                limit / one["ratio"][name] if is_least else one["ratio"][name] / limit
+                for name in ("low", "median", "high")
+            )
             color = "#1f6f8b" if one["is_met"] else "#b5482f"
             axes.plot([low, high], [row, row], color=color)
             axes.plot([middle], [row], "o", color=color)
         axes.axvline(1.0, color="#888888", linestyle="--")
         axes.set_yticks(range(len(with_goal)), [f"{one['what'][:60]} {one['goal']}" for one in reversed(with_goal)])
         axes.set_xscale("log")
-        axes.set_xlabel("ratio as a share of its goal (dashed line): median and range of the rounds")
-        FigureCanvasAgg(figure).print_png(folder / "ratios.png")
-        yield folder / "ratios.png"
+        axes.set_xlabel("left of the dashed line: goal met")
+        FigureCanvasAgg(figure).print_png(folder / RATIOS_PNG)
+        yield folder / RATIOS_PNG
     grown = report["found"].get("growth")
     if grown and "fault" not in grown:
         from growth import plot_growth
 
-        plot_growth(grown, folder / "growth.png")
-        yield folder / "growth.png"
+        plot_growth(grown, folder / GROWTH_PNG)
+        yield folder / GROWTH_PNG

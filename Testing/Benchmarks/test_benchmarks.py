@@ -110,7 +110,7 @@ def test_the_page_says_what_was_found():
 
 
 def test_plots_are_drawn(tmp_path):
-    assert [file.name for file in plot(report(), tmp_path)] == ["ratios.png", "growth.png"]
+    assert [file.name for file in plot(report(), tmp_path)] == ["performance_ratios.png", "performance_growth.png"]
     assert all(file.stat().st_size > 5000 for file in tmp_path.iterdir())
 
 
