@@ -106,11 +106,12 @@ class ExplainSelector:
     def _ask(self, points: Any, pointID: str, stored: StoredResult) -> None:
         from CLIPLungLib.scene.volume_node import ct_volume
 
+        ctNode: Any = stored.ct_node
         name, classifier, ras = self.name, self.logic.classifier, stored.result.point_ras
-        key, ids = self._key(points, pointID), (points.GetID(), stored.ct_node.GetID())
-        volume = ct_volume(stored.ct_node)
+        key, ids = self._key(points, pointID), (points.GetID(), ctNode.GetID())
+        volume = ct_volume(ctNode)
         # Held so that the voxels outlive the node, should the scene be closed while the thread reads them.
-        voxels = stored.ct_node.GetImageData().GetPointData().GetScalars()
+        voxels = ctNode.GetImageData().GetPointData().GetScalars()
 
         def work(_cancelled: Any, _voxels: Any = voxels) -> Any:
             return classifier.explain(volume, ras, name)
@@ -173,7 +174,7 @@ def titleOf(name: str) -> str:
 
 def foundText(name: str, node: Any) -> str:
     """What a map shows, and that it is empty where it is."""
-    from CLIPLungLib.inference.result import HEAT_THRESHOLD
+    from CLIPLungLib.inference.heat_threshold import HEAT_THRESHOLD
 
     if slicer.util.arrayFromVolume(node).max() < HEAT_THRESHOLD:
         return _("Empty: nothing here speaks for {thing} more than in the average nodule.").format(thing=explains(name))

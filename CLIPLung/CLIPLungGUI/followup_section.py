@@ -169,7 +169,7 @@ class FollowupSection:
         prior = prior_ct(mark) if mark is not None else None
         if points is None or not pointID or place is None or prior is None or current is None:
             return
-        self.views.show(current, point_world_ras(points, pointID), prior, place)
+        self.views.show(current, point_world_ras(points, pointID).tolist(), prior, place.tolist())
         self._enable(mark)
 
     def onBack(self, *_arguments: Any) -> None:

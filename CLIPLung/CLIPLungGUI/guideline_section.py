@@ -91,7 +91,7 @@ class GuidelineSection:
         self._shown = version
         self.ui.guidelineInputs.setVisible(hasSize)
         self.ui.guidelineButton.enabled = hasSize
-        if not hasSize:
+        if result is None or not hasSize:
             self._say(_("Select a nodule with a measured size: the guidelines go by it."), "")
             return
         kept = gi.readValues(node, gi.NODULE_ATTRIBUTE)

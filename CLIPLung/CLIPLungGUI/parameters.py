@@ -5,7 +5,7 @@ from typing import Annotated
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
-from CLIPLungLib.inference.result import HEAT_THRESHOLD
+from CLIPLungLib.inference.heat_threshold import HEAT_THRESHOLD
 
 
 @parameterNodeWrapper

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.inference.explain_targets import EXPLAINABLE, explains
-from CLIPLungLib.inference.result import HEAT_THRESHOLD, NoduleResult
+from CLIPLungLib.inference.heat_threshold import HEAT_THRESHOLD
+from CLIPLungLib.inference.result import NoduleResult
 
 if TYPE_CHECKING:
     from CLIPLungLib.inference.classifier import NoduleClassifier

@@ -13,7 +13,7 @@ from CLIPLungLib.evaluation.bootstrap import BOOTSTRAPS, estimate, patient_weigh
 from CLIPLungLib.evaluation.map_measures import NODULE_VOLUMES
 from CLIPLungLib.evaluation.saliency_case import JudgedCase, JudgedMap
 from CLIPLungLib.evaluation.saliency_controls import CONTROLS
-from CLIPLungLib.inference.result import HEAT_THRESHOLD
+from CLIPLungLib.inference.heat_threshold import HEAT_THRESHOLD
 
 SMALL_BELOW_MM = 8.0
 ALL = "all"

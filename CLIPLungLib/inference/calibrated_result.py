@@ -10,9 +10,10 @@ from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.outline_mask import OutlineMask, on_grid_of
 from CLIPLungLib.image.patch import Patch
 from CLIPLungLib.inference.checkpoint import Checkpoint
+from CLIPLungLib.inference.heat_threshold import HEAT_THRESHOLD
 from CLIPLungLib.inference.outline_measurement import CUT_OFF, Measurement
 from CLIPLungLib.inference.readout import Reading
-from CLIPLungLib.inference.result import HEAT_THRESHOLD, AttributeResult, Ends, NoduleMeasurement, NoduleResult
+from CLIPLungLib.inference.result import AttributeResult, Ends, NoduleMeasurement, NoduleResult
 from CLIPLungLib.version import __version__
 from CLIPLungLib.vocabulary import ATTRIBUTES, Attribute, best_code, level_columns
 

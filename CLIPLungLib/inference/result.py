@@ -13,8 +13,6 @@ from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.outline_mask import OutlineMask, on_grid_of
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, ATTRIBUTE_OF_NAME, CLASSES, best_code
 
-# Relevance below this is not drawn, and a map that stays below it everywhere is called empty.
-HEAT_THRESHOLD = 0.25
 # Of the outline, wherever it is shown.
 OUTLINE_RGB = (0.35, 0.95, 0.75)
 DISCLAIMER = notice(LIDC_READERS)

@@ -12,7 +12,8 @@ from CLIPLungLib.errors import MissingPackageError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.outline_mask import shifted
 from CLIPLungLib.image.patch import require_point
-from CLIPLungLib.inference.result import HEAT_THRESHOLD, NoduleResult
+from CLIPLungLib.inference.heat_threshold import HEAT_THRESHOLD
+from CLIPLungLib.inference.result import NoduleResult
 from CLIPLungLib.inference.result_files import checked_heatmap, require_finite
 from CLIPLungLib.report import palette
 from CLIPLungLib.report.axes_drawing import draw_axes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from CLIPLungLib.inference.result import HEAT_THRESHOLD
+from CLIPLungLib.inference.heat_threshold import HEAT_THRESHOLD
 
 BACKGROUND = "#0c0f14"
 CARD = "#141920"

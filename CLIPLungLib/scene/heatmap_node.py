@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
-from CLIPLungLib.inference.result import HEAT_THRESHOLD, NoduleResult
+from CLIPLungLib.inference.heat_threshold import HEAT_THRESHOLD
+from CLIPLungLib.inference.result import NoduleResult
 from CLIPLungLib.scene.colors import relevance_colors
 from CLIPLungLib.scene.control_points import DefinedPoint
 from CLIPLungLib.scene.tagged_nodes import CT_ROLE, add_tagged, find_tagged, rename

@@ -25,9 +25,10 @@ from CLIPLungLib.inference.calibrated_result import (
     sign_level,
 )
 from CLIPLungLib.inference.checkpoint import load_checkpoint
+from CLIPLungLib.inference.heat_threshold import HEAT_THRESHOLD
 from CLIPLungLib.inference.outline_measurement import Measurement
 from CLIPLungLib.inference.readout import Reading, level_probabilities
-from CLIPLungLib.inference.result import CSV_COLUMNS, HEAT_THRESHOLD, AttributeResult, NoduleMeasurement, failed_row
+from CLIPLungLib.inference.result import CSV_COLUMNS, AttributeResult, NoduleMeasurement, failed_row
 from CLIPLungLib.inference.result_files import checked_heatmap, require_finite, write_heatmap
 from CLIPLungLib.version import __version__
 from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES, LEVEL_COUNT, best_code, level_columns

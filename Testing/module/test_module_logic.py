@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("PySide6")
 from helpers import slicer_scene
 
-from CLIPLungLib.inference.result import HEAT_THRESHOLD
+from CLIPLungLib.inference.heat_threshold import HEAT_THRESHOLD
 
 slicer = slicer_scene.slicer
 
