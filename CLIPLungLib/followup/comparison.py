@@ -14,6 +14,7 @@ import numpy as np
 from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.followup.dates import days_between
+from CLIPLungLib.followup.density_volume import density_volume_mm3
 from CLIPLungLib.followup.growth import Growth, growth
 from CLIPLungLib.followup.registration import Match, Progress, propose_place
 from CLIPLungLib.image.ct_volume import CTVolume
@@ -121,7 +122,8 @@ def comparison_of(
     days, change = days_of(dates), None
     missing = [name for name, one in (("current", after), ("prior", before)) if one.measurement is None]
     if after.measurement is not None and before.measurement is not None:
-        change = growth(before.measurement, after.measurement, days)
+        densities_mm3 = _densities_mm3(before, after, scans)
+        change = growth(before.measurement, after.measurement, days, densities_mm3=densities_mm3)
         warnings += [*_texture_warnings(after), *_size_warnings(change)]
     else:
         warnings.append(f"No change of size: nothing could be outlined in the {' and the '.join(missing)} CT.")
@@ -185,9 +187,26 @@ def _size_warnings(change: Growth) -> list[str]:
     return ["Diameter and volume changed in opposite ways: look at both outlines, one may hold a vessel."]
 
 
+def _densities_mm3(
+    before: NoduleResult, after: NoduleResult, scans: tuple[CTVolume, CTVolume]
+) -> tuple[float, float] | None:
+    """Earlier and later volume by density; None where the nodule is not solid in both, or a person drew an outline."""
+    volumes_mm3 = []
+    for result, ct in ((before, scans[1]), (after, scans[0])):
+        by_hand = result.measurement is None or result.measurement.corrected_by_hand
+        if by_hand or result.outline_on_ct is None or not _is_solid(result):
+            return None
+        volumes_mm3.append(density_volume_mm3(ct, result.outline_on_ct))
+    earlier, later = volumes_mm3
+    return (earlier, later) if earlier and later else None
+
+
+def _is_solid(result: NoduleResult) -> bool:
+    return next((sign.level for sign in result.attributes if sign.name == "texture"), SOLID_TEXTURE) >= SOLID_TEXTURE
+
+
 def _texture_warnings(after: NoduleResult) -> list[str]:
-    texture = next((sign.level for sign in after.attributes if sign.name == "texture"), SOLID_TEXTURE)
-    if texture >= SOLID_TEXTURE:
+    if _is_solid(after):
         return []
     return [
         "The nodule does not look solid: volumes and doubling times of sub-solid nodules are less sure than stated."

@@ -11,6 +11,8 @@ from CLIPLungLib.followup.repeatability import NORMAL_95, Repeatability, log_sd_
 from CLIPLungLib.guidelines.bts import BTS, FAST_DAYS, GROWTH_PERCENT, SLOW_DAYS
 from CLIPLungLib.inference.result import NoduleMeasurement
 
+BY_DENSITY, BY_OUTLINE = "density within the outline", "outline"
+
 
 @dataclass(frozen=True)
 class Growth:
@@ -18,7 +20,7 @@ class Growth:
 
     Attributes:
         prior_diameter_mm, diameter_mm: longest diameter.
-        prior_volume_mm3, volume_mm3: of the outline.
+        prior_volume_mm3, volume_mm3: by BY_DENSITY or BY_OUTLINE, in both scans alike.
         volume_change_percent: of the prior volume.
         volume_change_interval_percent: 95 %, by the repeatability.
         is_beyond_repeatability: whether the interval leaves out no change.
@@ -28,6 +30,7 @@ class Growth:
         doubling_days: in which the volume doubles; None without dates, and where it has not grown.
         doubling_interval_days: 95 %; its end is None where the nodule may not grow at all.
         bts: what BTS calls such a change; None without dates or within the repeatability.
+        volume_by: how both volumes were measured.
     """
 
     prior_diameter_mm: float
@@ -43,6 +46,7 @@ class Growth:
     doubling_days: float | None
     doubling_interval_days: tuple[float, float | None] | None
     bts: str | None
+    volume_by: str = BY_OUTLINE
 
     @property
     def diameter_change_mm(self) -> float:
@@ -59,7 +63,11 @@ class Growth:
 
 
 def growth(
-    prior: NoduleMeasurement, current: NoduleMeasurement, days: int | None, repeatability: Repeatability | None = None
+    prior: NoduleMeasurement,
+    current: NoduleMeasurement,
+    days: int | None,
+    repeatability: Repeatability | None = None,
+    densities_mm3: tuple[float, float] | None = None,
 ) -> Growth:
     """The change between two measurements of one nodule.
 
@@ -67,16 +75,18 @@ def growth(
         prior, current: as measured in the earlier and the later scan.
         days: from the earlier to the later one, more than 0; None where unknown.
         repeatability: of volumes; that for the smaller diameter unless given.
+        densities_mm3: earlier and later volume by density, in place of those of the outlines.
 
     Raises:
         InputError: sizes that are not positive numbers, or days that are none.
     """
-    sizes = (prior.diameter_mm, current.diameter_mm, prior.volume_mm3, current.volume_mm3)
+    volumes_mm3 = densities_mm3 or (prior.volume_mm3, current.volume_mm3)
+    sizes = (prior.diameter_mm, current.diameter_mm, *volumes_mm3)
     # Written so that NaN fails it too.
     if not all(0 < size < math.inf for size in sizes):
         raise InputError(f"Sizes must be positive numbers, not {sizes}. Measure the nodule again in both CTs.")
     repeatability = repeatability or repeatability_at(min(prior.diameter_mm, current.diameter_mm))
-    log_ratio = math.log(current.volume_mm3 / prior.volume_mm3)
+    log_ratio = math.log(volumes_mm3[1] / volumes_mm3[0])
     reach = NORMAL_95 * repeatability.log_sd
     is_beyond = abs(log_ratio) > reach
     doubling = None if days is None else doubling_time(log_ratio, reach, days)
@@ -94,6 +104,7 @@ def growth(
         bts=bts_words(100 * math.expm1(log_ratio), None if doubling is None else doubling[0])
         if is_beyond and days is not None
         else None,
+        volume_by=BY_DENSITY if densities_mm3 else BY_OUTLINE,
     )
 
 

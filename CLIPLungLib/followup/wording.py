@@ -30,7 +30,7 @@ def size_lines(change: Growth) -> list[str]:
     """Diameters and volumes."""
     return [
         f"diameter {change.prior_diameter_mm:.1f} mm, now {change.diameter_mm:.1f} mm ({change.diameter_change_mm:+.1f} mm)",
-        f"volume {change.prior_volume_mm3:.0f} mm3, now {change.volume_mm3:.0f} mm3",
+        f"volume {change.prior_volume_mm3:.0f} mm3, now {change.volume_mm3:.0f} mm3 (by {change.volume_by})",
     ]
 
 
