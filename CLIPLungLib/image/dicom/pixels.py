@@ -68,9 +68,12 @@ def _plain_plane(header: SliceHeader) -> np.ndarray | None:
     wanted = pixels * plain.numbers.allocated // 8
     if plain.size_bytes not in (wanted, wanted + wanted % 2):
         return None
-    with header.path.open("rb") as stream:
-        stream.seek(plain.offset_bytes)
-        data = stream.read(plain.size_bytes)
+    try:
+        with header.path.open("rb") as stream:
+            stream.seek(plain.offset_bytes)
+            data = stream.read(plain.size_bytes)
+    except OSError:
+        return None
     if len(data) != plain.size_bytes:
         return None
     raw = np.frombuffer(data[:wanted], f"<u{plain.numbers.allocated // 8}")
