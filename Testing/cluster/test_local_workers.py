@@ -55,6 +55,8 @@ def test_ctrl_c_stops_all_processes_and_one_process_goes_on(tmp_path, data, tiny
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell's background job, as tests may be run, ignores Ctrl-C, and its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_until(lambda: process.poll() is not None or (table.is_file() and table.read_bytes().count(b"\n") > 1))
     os.killpg(process.pid, signal.SIGINT)
