@@ -21,8 +21,10 @@ from CLIPLungLib.training.objective import Targets
 from CLIPLungLib.vocabulary import ATTRIBUTES
 
 # How often each kind of image is drawn when a nodule has several.
-KIND_WEIGHTS = {"volume": 0.3, "slice": 0.15, "cube": 0.15, "crop": 0.15, "inserted": 0.4}
-BACKGROUND, VOLUME, SLICE = (PATCH_KINDS.index(kind) for kind in ("background", "volume", "slice"))
+KIND_WEIGHTS = {"volume": 0.5, "slice": 0.25, "cube": 0.25, "crop": 0.25}
+BACKGROUND, VOLUME, SLICE, INSERTED = (
+    PATCH_KINDS.index(kind) for kind in ("background", "volume", "slice", "inserted")
+)
 # Planes of these kinds beyond the nodule's ends show true surroundings.
 WITH_SURROUNDINGS = tuple(PATCH_KINDS.index(kind) for kind in (*TRUE_CONTEXT, "inserted"))
 BACKGROUND_PLANES = 4
@@ -60,6 +62,8 @@ class TrainingSet:
         self.validation_nodules = np.flatnonzero(in_folds & is_apart)
         chosen = (in_folds & ~is_apart)[patches.nodule]
         of_nodule = patches.kind != BACKGROUND
+        if not config.inserted_share:
+            chosen = chosen & (patches.kind != INSERTED)
         self.patches_of_nodule = {
             int(n): np.flatnonzero(chosen & of_nodule & (patches.nodule == n))
             for n in np.unique(patches.nodule[chosen & of_nodule])
@@ -128,11 +132,21 @@ class TrainingSet:
             patch = int(rng.choice(self.background_patches))
             return patch, *self._draw_planes(patch, rng)
         patches = self.patches_of_nodule[nodule]
-        weights = np.array([KIND_WEIGHTS[PATCH_KINDS[kind]] for kind in self.patches.kind[patches]])
-        patch = int(rng.choice(patches, p=weights / weights.sum()))
+        patch = int(rng.choice(patches, p=self._chances(self.patches.kind[patches])))
         planes, slots = self._draw_planes(patch, rng)
         empty_planes, empty_slots = self._draw_empty(patch, slots, rng)
         return patch, np.concatenate([planes, empty_planes]), np.concatenate([slots, empty_slots])
+
+    def _chances(self, kinds: np.ndarray) -> np.ndarray:
+        """How probable it is that each of a nodule's patches is drawn, by their kinds."""
+        is_inserted = kinds == INSERTED
+        weights = np.array([KIND_WEIGHTS.get(PATCH_KINDS[kind], 0.0) for kind in kinds])
+        chances: np.ndarray = weights / weights.sum()
+        if is_inserted.any():
+            chances = np.where(
+                is_inserted, self.config.inserted_share / is_inserted.sum(), chances * (1 - self.config.inserted_share)
+            )
+        return chances
 
     def _draw_planes(self, patch: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Planes of a patch that show its nodule, the middle one among them, and their slots; of background any planes."""

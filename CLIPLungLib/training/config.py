@@ -37,6 +37,7 @@ class TrainConfig:
         pretrained_trunk: whether the encoder starts with the ImageNet weights of a package ("efficientnet" only).
         trunk_rate: share of the learning rate for weights that are pretrained.
         slice_share: share of the nodules that only a single slice shows, drawn anew for every epoch.
+        inserted_share: chance that a nodule which was put into other lung is drawn from there; 0 leaves these patches out.
         largest_stack: planes of a nodule per step at most.
         empty_planes: nodule-free planes added per nodule at most, so that the gate learns to pass over them.
         text_encoder: "minilm" or "clip".
@@ -59,6 +60,7 @@ class TrainConfig:
     pretrained_trunk: bool
     trunk_rate: float
     slice_share: float
+    inserted_share: float
     largest_stack: int
     empty_planes: int
     text_encoder: str
@@ -188,6 +190,7 @@ _RULES: dict[str, Rule | dict[str, Rule]] = {
     "pretrained_trunk": _true_or_false,
     "trunk_rate": _SHARE_OF_ALL,
     "slice_share": _SHARE_OF_ALL,
+    "inserted_share": _SHARE,
     "largest_stack": _whole(1),
     "empty_planes": _whole(0),
     "text_encoder": _one_of("minilm", "clip"),

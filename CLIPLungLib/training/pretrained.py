@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from importlib import metadata
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -33,9 +34,10 @@ def load_trunk(trunk: EfficientNetLite0, file: Path | None = None) -> None:
         CheckpointError: its weights are others than the known ones.
     """
     file = file or weights_file()
-    if hashlib.sha256(file.read_bytes()).hexdigest() != SHA256:
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != SHA256:
         raise CheckpointError(f"{file} holds other weights than the known ones. Install {PACKAGE} anew.")
-    stored = torch.load(file, map_location="cpu", weights_only=True)
+    stored = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     kept = [values for name, values in stored.items() if not name.startswith(WITHOUT)]
     own = trunk.state_dict()
     # Both list their layers from the image on, under names of their own.

@@ -144,14 +144,14 @@ def plot_growth(found: dict[str, Any], file: Path) -> None:
     from matplotlib.figure import Figure
 
     names = [name for name in AXES if name in found]
-    figure = Figure(figsize=(3.4 * len(names), 3.0), layout="constrained")
+    figure = Figure(figsize=(3.4 * len(names), 3.4), layout="constrained")
     for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
         across, up, values = AXES[name]
         counts = next(iter(found[name].values()))
         axes.plot(counts, found[name][values], marker="o", color="#1f6f8b")
         axes.set_xlabel(across)
-        axes.set_ylabel(up)
-        axes.set_ylim(bottom=0)
+        axes.set_ylabel(up, fontsize="small")
+        axes.set_ylim(0, 1.15 * max(found[name][values]))
         if name == "rows":
             axes.set_xscale("log")
         else:

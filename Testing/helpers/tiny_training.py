@@ -41,6 +41,7 @@ CONFIG = TrainConfig(
     pretrained_trunk=False,
     trunk_rate=1.0,
     slice_share=1.0,
+    inserted_share=0.0,
     largest_stack=6,
     empty_planes=3,
     text_encoder="minilm",

@@ -9,7 +9,7 @@ import pytest
 from helpers.tiny_training import CONFIG, NODULES, tiny_patches
 
 from CLIPLungLib.dataset.nodule_images import PATCH_KINDS
-from CLIPLungLib.training.batches import BACKGROUND_PLANES, TrainingSet
+from CLIPLungLib.training.batches import BACKGROUND_PLANES, INSERTED, TrainingSet
 
 CONFIG_OF_ALL = replace(CONFIG, validation_share=0.0, train_folds=(0, 1, 2, 3, 4))
 
@@ -30,6 +30,19 @@ def test_a_share_of_the_slices_is_shown_and_another_one_in_every_epoch():
     assert len(first) == len(set(first)) == 26
     assert set(half.more_than_slices) <= set(first) & set(second)
     assert set(first) != set(second)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_inserted_patches_are_drawn_as_often_as_asked_for(share):
+    patches = tiny_patches()
+    cubes = np.flatnonzero(patches.kind == PATCH_KINDS.index("cube"))
+    kind = patches.kind.copy()
+    # The cube of nodule 0 stands for that nodule in other lung; its slice stays.
+    kind[cubes[0]] = INSERTED
+    data = TrainingSet(replace(patches, kind=kind), NODULES, replace(CONFIG_OF_ALL, inserted_share=share))
+    drawn = [kind[data._draw(0, np.random.default_rng(seed))[0]] == INSERTED for seed in range(400)]
+    assert np.mean(drawn) == pytest.approx(share, abs=0.08 if share else 0)
+    assert (cubes[0] in data.patches_of_nodule[0]) == (share > 0)
 
 
 def test_planes_with_the_nodule_come_before_the_others(data):
