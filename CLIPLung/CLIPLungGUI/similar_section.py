@@ -204,7 +204,7 @@ def sourceText(found: SimilarCases) -> str:
     agreement = found.figures[MALIGNANCY]
     measured = _(
         "In {n} nodules of other patients, the mean malignancy of the neighbours follows the readers' with a Spearman correlation of "
-        "{neighbours}; the network's own with {network}."
+        "{neighbours}; the model's own with {network}."
     ).format(n=agreement.neighbours.n, neighbours=agreement.neighbours, network=agreement.network)
     return f"{measured}\n{found.source}"
 

@@ -10,6 +10,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from CLIPLungLib.cli.ablation_commands import add_ablation_commands
 from CLIPLungLib.cli.calibration_commands import add_calibration_commands
 from CLIPLungLib.cli.data_commands import add_data_commands
 from CLIPLungLib.cli.evaluation_commands import add_evaluation_commands
@@ -19,6 +20,7 @@ from CLIPLungLib.cli.inference_commands import add_inference_commands
 from CLIPLungLib.cli.options import EXIT_REFUSED, EXIT_STOPPED
 from CLIPLungLib.cli.points import PointParser
 from CLIPLungLib.cli.reproduction_commands import add_reproduction_commands
+from CLIPLungLib.cli.second_reader_commands import add_second_reader_commands
 from CLIPLungLib.cli.similar_commands import add_similar_commands
 from CLIPLungLib.cli.training_commands import add_training_commands
 from CLIPLungLib.errors import CLIPLungError
@@ -61,9 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     add_followup_commands(commands)
     add_data_commands(commands)
     add_training_commands(commands)
+    add_second_reader_commands(commands)
     add_calibration_commands(commands)
     add_evaluation_commands(commands)
     add_similar_commands(commands)
     add_guideline_commands(commands)
     add_reproduction_commands(commands)
+    add_ablation_commands(commands)
     return parser

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from CLIPLungLib.calibration.double_reading import network_alone, second_alone
 from CLIPLungLib.dataset.nodule_table import OUTCOME, Nodule, fewest_readers
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation import metrics
 from CLIPLungLib.evaluation.bootstrap import BOOTSTRAPS, Estimate, estimate, patient_weights
-from CLIPLungLib.evaluation.cross_fitting import Predictions, network_predictions, size_predictions
+from CLIPLungLib.evaluation.cross_fitting import Predictions, network_predictions, score_predictions, size_predictions
 from CLIPLungLib.evaluation.figures import ECE, Figure, figures_of
 from CLIPLungLib.evaluation.fold_models import FinishedRun
 from CLIPLungLib.evaluation.interval_coverage import (
@@ -27,6 +28,7 @@ from CLIPLungLib.training.fold_answers import FoldAnswers
 
 FORMAT_VERSION = 3
 READERS_DIAMETER, OWN_DIAMETER = "readers_diameter", "own_diameter"
+NETWORK_ALONE, SECOND_ALONE = "network_alone", "second_reader_alone"
 GAINS, BESIDE_ONE_READER = f"gain_over_{READERS_DIAMETER}", "beside_one_reader"
 
 Estimates = dict[str, dict[str, Any]]
@@ -87,7 +89,8 @@ def _setting(
 ) -> dict[str, Any]:
     """Figures for the chosen answers; size-only floors are fitted on those in `fit`."""
     main = runs[-1]
-    predictions = {name: floor.of(chosen) for name, floor in size_floors(main, nodules, fit).items()}
+    beside = size_floors(main, nodules, fit) | single_readers(main, nodules, fit)
+    predictions = {name: one.of(chosen) for name, one in beside.items()}
     predictions = {name: floor for name, floor in predictions.items() if floor.is_known.any()}
     for run in runs:
         predictions[run.name] = network_predictions(run.answers, run.calibrations).of(_same(run, main, chosen))
@@ -110,6 +113,18 @@ def size_floors(run: FinishedRun, nodules: Sequence[Nodule], fit: np.ndarray) ->
     reference = _reference(run.answers, nodules)
     sizes = {READERS_DIAMETER: reference.diameter_mm, OWN_DIAMETER: own_diameter_mm(run, run.answers)}
     return {name: size_predictions(size_mm, reference, fit) for name, size_mm in sizes.items()}
+
+
+def single_readers(run: FinishedRun, nodules: Sequence[Nodule], fit: np.ndarray) -> dict[str, Predictions]:
+    """What the network and the second reader predict without each other; nothing where the network reads alone. Args as of `size_floors`."""
+    answers, reference = run.answers, _reference(run.answers, nodules)
+    scores = {
+        NETWORK_ALONE: network_alone(answers.malignancy_score, answers.second),
+        SECOND_ALONE: second_alone(answers.second),
+    }
+    if not np.isfinite(scores[SECOND_ALONE]).any():
+        return {}
+    return {name: score_predictions(score, reference, fit) for name, score in scores.items()}
 
 
 def _same(run: FinishedRun, main: FinishedRun, chosen: np.ndarray) -> np.ndarray:

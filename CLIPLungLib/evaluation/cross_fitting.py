@@ -70,17 +70,21 @@ def network_predictions(answers: FoldAnswers, calibrations: Mapping[int, Calibra
 
 
 def size_predictions(size_mm: np.ndarray, reference: ReaderReference, fit: np.ndarray) -> Predictions:
-    """What a size alone predicts: the same curve as for the network, on the diameter's logarithm.
+    """What a size alone predicts: `score_predictions` of the diameter's logarithm; size_mm (N,)."""
+    return score_predictions(np.log(size_mm), reference, fit)
+
+
+def score_predictions(score: np.ndarray, reference: ReaderReference, fit: np.ndarray) -> Predictions:
+    """What any score predicts, under the same kind of curve as the model.
 
     Args:
-        size_mm: (N,).
+        score: (N,).
         reference: of the same images.
         fit: (N,) bool, what the curve may be fitted on; of these the other folds are used.
 
     Returns:
-        NaN where the size is, and for folds without anything to fit on elsewhere.
+        NaN where the score is, and for folds without anything to fit on elsewhere.
     """
-    score = np.log(size_mm)
 
     def predict(learn: np.ndarray, own: np.ndarray) -> np.ndarray:
         if len(np.unique(reference.exceeds_3[learn])) < 2:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from CLIPLungLib.calibration.conformal import class_set
+from CLIPLungLib.calibration.double_reading import second_output, sizes_disagree
 from CLIPLungLib.calibration.measurement import MeasurementCalibration
 from CLIPLungLib.dataset.nodule_images import PATCH_KINDS
 from CLIPLungLib.dataset.nodule_table import Nodule
@@ -17,6 +18,7 @@ from CLIPLungLib.evaluation.bootstrap import Estimate, estimate, patient_weights
 from CLIPLungLib.evaluation.cross_fitting import Predictions
 from CLIPLungLib.evaluation.fold_models import FinishedRun
 from CLIPLungLib.evaluation.reader_reference import ReaderReference
+from CLIPLungLib.model.second_outputs import LOG_DIAMETER
 from CLIPLungLib.training.fold_answers import FoldAnswers
 from CLIPLungLib.vocabulary import CLASSES
 
@@ -30,14 +32,16 @@ def measurement_figures(run: FinishedRun, answers: FoldAnswers, reference: Reade
     """Own diameter and volume against the readers', where there are any; `reference` is of the same images as `answers`."""
     outlined = np.isfinite(answers.diameter_mm)
     sized, filled = outlined & np.isfinite(reference.diameter_mm), outlined & np.isfinite(reference.volume_mm3)
-    value_mm, low_mm, high_mm = _calibrated(run, answers, "diameter", answers.diameter_mm)
+    value_mm, low_mm, high_mm = _calibrated(run, answers, "diameter", answers.measured_diameter_mm)
     value_mm3, low_mm3, high_mm3 = _calibrated(run, answers, "volume", answers.volume_mm3)
+    looked_at = outlined & np.isfinite(second_output(answers.second, LOG_DIAMETER))
     judged = outlined & (reference.diameter_mm >= JUDGED_MM[0]) & (reference.diameter_mm <= JUDGED_MM[1])
     error_mm = value_mm - reference.diameter_mm
     figure = partial(_estimate, patient=reference.patient, repeats=repeats)
     everyone = np.ones(len(outlined), dtype=bool)
     found = {
         "outlined": figure(outlined, everyone, metrics.mean),
+        "outline_in_doubt": figure(sizes_disagree(answers.diameter_mm, answers.second), looked_at, metrics.mean),
         "diameter_coverage": figure(_within(reference.diameter_mm, low_mm, high_mm), sized, metrics.mean),
         "diameter_median_relative_error": figure(np.abs(value_mm / reference.diameter_mm - 1), sized, metrics.median),
         "diameter_median_error_mm": figure(np.abs(error_mm), judged, metrics.median),
@@ -50,7 +54,7 @@ def measurement_figures(run: FinishedRun, answers: FoldAnswers, reference: Reade
 
 def own_diameter_mm(run: FinishedRun, answers: FoldAnswers) -> np.ndarray:
     """(V,) as the product shows it: calibrated, from the outline; the network's estimate where nothing was outlined."""
-    measured = _calibrated(run, answers, "diameter", answers.diameter_mm)[0]
+    measured = _calibrated(run, answers, "diameter", answers.measured_diameter_mm)[0]
     return np.where(np.isfinite(measured), measured, answers.estimated_diameter_mm)
 
 

@@ -23,7 +23,7 @@ from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.fold_models import FinishedRun
 from CLIPLungLib.training.fold_answers import FoldAnswers
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FACTS = "facts"
 LEVEL_STEPS, NO_LEVEL = 10_000, 65_535
 INDICES, LEVELS = ("nodule", "kind", "fold"), "level_probabilities"

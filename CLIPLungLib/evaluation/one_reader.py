@@ -13,7 +13,7 @@ from CLIPLungLib.dataset.nodule_table import MALIGNANCY, Nodule
 from CLIPLungLib.evaluation import metrics
 from CLIPLungLib.evaluation.bootstrap import BOOTSTRAPS, estimate, patient_weights
 from CLIPLungLib.evaluation.cross_fitting import Predictions
-from CLIPLungLib.evaluation.reader_reference import SIGN_NAMES, reader_codes
+from CLIPLungLib.evaluation.reader_reference import CALCIFICATION_ABSENT, SIGN_NAMES, reader_codes
 from CLIPLungLib.vocabulary import EVENT_ABOVE
 
 # With fewer readers, the mean of the others would be one person's word.
@@ -94,8 +94,17 @@ def _questions(nodules: Sequence[Nodule], predictions: Predictions) -> list[tupl
     ]
     for sign in (sign for sign in SIGN_NAMES if sign in predictions.signs):
         left_out = readers_left_out(nodules, sign)
-        found.append((f"spearman_{sign}", left_out, predictions.signs[sign], _spearman_with(left_out)))
+        found.append((f"spearman_{sign}", left_out, _as_a_reader(sign, predictions), _spearman_with(left_out)))
     return found
+
+
+def _as_a_reader(sign: str, predictions: Predictions) -> np.ndarray:
+    """(N,) the model's answers in the reader's way: a reader says yes or no where the model has a probability.
+
+    Nearly all nodules have no calcification, so ranks among probabilities that all mean "none" would decide the figure.
+    """
+    answers = predictions.signs[sign]
+    return (answers > 0.5).astype(np.float64) if sign == CALCIFICATION_ABSENT else answers
 
 
 def _spearman_with(left_out: LeftOut) -> Judge:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from CLIPLungLib.calibration.double_reading import joint_score
 from CLIPLungLib.dataset.nodule_images import NoduleOutline, image_and_click, nodule_outlines
 from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
@@ -30,7 +31,7 @@ from CLIPLungLib.image.resample import grid_coordinates, sample_hu
 from CLIPLungLib.inference.calibrated_result import require_calibrations
 from CLIPLungLib.inference.checkpoint import Checkpoint
 from CLIPLungLib.inference.classifier import NoduleClassifier
-from CLIPLungLib.inference.readout import network_inputs
+from CLIPLungLib.inference.readout import network_inputs, second_readings
 
 # How far a click may miss the nodule's middle.
 CLICK_MM = 8.0
@@ -183,9 +184,12 @@ def _answer(question: Question, checkpoint: Checkpoint) -> Answer:
 
     def answer(hu: np.ndarray) -> np.ndarray:
         planes = torch.from_numpy(question.spec.normalise(hu)).to(question.planes)
+        exists = question.exists.expand(len(planes), -1)
         with torch.inference_mode():
-            output = question.network(planes, question.exists.expand(len(planes), -1))
-        malignant = calibration.malignancy_probability(output.malignancy_score.cpu().numpy().astype(np.float64))
+            output = question.network(planes, exists)
+        own = output.malignancy_score.cpu().numpy().astype(np.float64)
+        score = joint_score(own, second_readings(planes, exists, checkpoint, checkpoint.second_reader))
+        malignant = calibration.malignancy_probability(score)
         return np.asarray(malignant if question.side == SUSPICIOUS else 1 - malignant)
 
     return answer

@@ -103,13 +103,13 @@ def rated_nodules(
 
 
 def _diameters(answers: FoldAnswers, calibrations: Mapping[int, Calibrations]) -> np.ndarray:
-    """(N,) as an answer states it: the calibrated outline, or the network's estimate where there is none."""
+    """(N,) as an answer states it: the calibrated measurement, or the direct estimate where nothing was outlined."""
     found: np.ndarray = answers.estimated_diameter_mm.copy()
     for fold, fitted in calibrations.items():
         outlined = (answers.fold == fold) & np.isfinite(answers.diameter_mm)
         if fitted.outline is not None:
             diameter = fitted.outline.diameter
-            found[outlined] = [diameter.value(measured) for measured in answers.diameter_mm[outlined]]
+            found[outlined] = [diameter.value(measured) for measured in answers.measured_diameter_mm[outlined]]
     return found
 
 

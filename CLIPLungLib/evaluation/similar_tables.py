@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from CLIPLungLib.atomic_write import writing
-from CLIPLungLib.errors import InputError
+from CLIPLungLib.evaluation.markdown import markdown_table, write_between_marks
 from CLIPLungLib.similar.figures import COMPARED, TITLES
 from CLIPLungLib.similar.index import NEIGHBOURS, SimilarIndex
 
@@ -30,32 +29,21 @@ def write_similar_tables(page: Path, index: SimilarIndex) -> None:
     Raises:
         InputError: the page cannot be read or written, or has no such marks.
     """
-    try:
-        text = page.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{page} cannot be read as text ({error}). Give a page in Markdown.") from error
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise InputError(f"{page} needs the lines {BEGIN} and {END}, once each, around its tables.")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    with writing(page) as temporary:
-        temporary.write_text(f"{before}{BEGIN}\n{similar_tables(index)}\n{END}{after}", encoding="utf-8")
+    write_between_marks(page, (BEGIN, END), similar_tables(index))
 
 
 def _figures_table(index: SimilarIndex) -> str:
-    rows = [
-        f"| what readers said | mean of the {NEIGHBOURS} neighbours' readers | the network itself | n |",
-        "| --- | --- | --- | --- |",
-    ]
-    for name in COMPARED:
-        found = index.figures[name]
-        rows.append(f"| {TITLES[name]} | {found.neighbours} | {found.network} | {found.neighbours.n} |")
-    return "\n".join(rows)
+    figures = [(TITLES[name], index.figures[name]) for name in COMPARED]
+    return markdown_table(
+        ["what readers said", f"mean of the {NEIGHBOURS} neighbours' readers", "the model itself", "n"],
+        [[title, str(own.neighbours), str(own.network), str(own.neighbours.n)] for title, own in figures],
+    )
 
 
 def _choices_table(index: SimilarIndex) -> str:
     """The chosen way is set in bold."""
-    rows = ["| compared by | mean correlation |", "| --- | --- |"]
+    rows = []
     for name, value in index.choices.items():
         mark = "**" if name == index.metric else ""
-        rows.append(f"| {mark}{name}{mark} | {mark}{value:.3f}{mark} |")
-    return "\n".join(rows)
+        rows.append([f"{mark}{name}{mark}", f"{mark}{value:.3f}{mark}"])
+    return markdown_table(["compared by", "mean correlation"], rows)

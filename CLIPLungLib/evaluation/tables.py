@@ -6,9 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from CLIPLungLib.atomic_write import writing
-from CLIPLungLib.errors import InputError
-from CLIPLungLib.evaluation.comparison import BESIDE_ONE_READER, GAINS, OWN_DIAMETER, READERS_DIAMETER
+from CLIPLungLib.evaluation.comparison import (
+    BESIDE_ONE_READER,
+    GAINS,
+    NETWORK_ALONE,
+    OWN_DIAMETER,
+    READERS_DIAMETER,
+    SECOND_ALONE,
+)
 from CLIPLungLib.evaluation.figures import (
     ACCURACY,
     AUC_ABOVE_3,
@@ -19,6 +24,7 @@ from CLIPLungLib.evaluation.figures import (
     LABELS,
     SPEARMAN_MALIGNANCY,
 )
+from CLIPLungLib.evaluation.markdown import markdown_table, write_between_marks
 from CLIPLungLib.evaluation.one_reader import DIFFERENCE, MODEL, ONE_READER
 from CLIPLungLib.evaluation.reader_reference import SIGN_NAMES
 from CLIPLungLib.evaluation.run_choice import SHIPPED
@@ -29,11 +35,8 @@ FIGURES_BEGIN, FIGURES_END = "<!-- figures: begin -->", "<!-- figures: end -->"
 RUN_LABELS = {
     READERS_DIAMETER: "size only: readers' diameter",
     OWN_DIAMETER: "size only: own diameter",
-    "cross_entropy": "cross entropy alone",
-    "image_class": "+ image-class",
-    "image_attribute": "+ image-attribute",
-    "class_attribute": "+ class-attribute",
-    "shipped_short": "+ measuring terms",
+    NETWORK_ALONE: "the network alone",
+    SECOND_ALONE: "the second reader alone",
     SHIPPED: "shipped",
 }
 SETTING_LABELS = {
@@ -45,6 +48,7 @@ SETTING_LABELS = {
 STATEMENT_LABELS = {
     "measurement": {
         "outlined": "share of nodules with an outline",
+        "outline_in_doubt": "share of outlines that a warning calls doubtful",
         "diameter_coverage": "share of 90 % intervals that hold the readers' diameter",
         "diameter_median_relative_error": "median relative error of the diameter",
         "diameter_median_error_mm": "median error of the diameter, 5 to 20 mm, mm",
@@ -140,16 +144,9 @@ def write_readme_table(readme: Path, results: Mapping[str, Any]) -> None:
     """Put the one table that a first reader wants between the README's marks.
 
     Raises:
-        InputError: the file has no such marks.
+        InputError: the file cannot be read, or has no such marks.
     """
-    text = readme.read_text(encoding="utf-8")
-    if text.count(FIGURES_BEGIN) != 1 or text.count(FIGURES_END) != 1:
-        raise InputError(f"{readme} needs the lines {FIGURES_BEGIN} and {FIGURES_END}, once each, around its figures.")
-    before, after = text.split(FIGURES_BEGIN)[0], text.split(FIGURES_END)[1]
-    with writing(readme) as temporary:
-        temporary.write_text(
-            f"{before}{FIGURES_BEGIN}\n{readme_table(results)}\n{FIGURES_END}{after}", encoding="utf-8"
-        )
+    write_between_marks(readme, (FIGURES_BEGIN, FIGURES_END), readme_table(results))
 
 
 def readme_table(results: Mapping[str, Any]) -> str:
@@ -165,14 +162,14 @@ def readme_table(results: Mapping[str, Any]) -> str:
             own = settings[setting]["figures"][name]
             label = f"{_run_label(results, name)}; {_setting_label(settings, setting)}"
             rows.append([label, *(_cell(own[key]) for key in shown)])
-    return _table(["", *(LABELS[key] for key in shown)], rows)
+    return markdown_table(["", *(LABELS[key] for key in shown)], rows)
 
 
 def runs_table(results: Mapping[str, Any], setting: str, keys: Sequence[str]) -> str:
     """A row per floor and run, a column per figure."""
     found = results["settings"][setting]["figures"]
     rows = [[_run_label(results, name), *(_cell(own[key]) for key in keys)] for name, own in found.items()]
-    return _table(["", *(LABELS[key] for key in keys)], rows)
+    return markdown_table(["", *(LABELS[key] for key in keys)], rows)
 
 
 def gains_table(results: Mapping[str, Any], setting: str) -> str:
@@ -182,14 +179,14 @@ def gains_table(results: Mapping[str, Any], setting: str) -> str:
         [_run_label(results, name), *(_cell(own[key], signed=True) for key in PER_SETTING)]
         for name, own in gains.items()
     ]
-    return _table(["", *(LABELS[key] for key in PER_SETTING)], rows)
+    return markdown_table(["", *(LABELS[key] for key in PER_SETTING)], rows)
 
 
 def signs_table(results: Mapping[str, Any]) -> str:
     """Spearman of every sign with the mean of all readers."""
     own = results["settings"][results["main_setting"]]["figures"][results["main_run"]]
     keys = (*(f"spearman_{sign}" for sign in SIGN_NAMES), AUC_ABSENT)
-    return _table(["", "model"], [[LABELS[key], _cell(own[key])] for key in keys if key in own])
+    return markdown_table(["", "model"], [[LABELS[key], _cell(own[key])] for key in keys if key in own])
 
 
 def one_reader_table(results: Mapping[str, Any]) -> str:
@@ -206,7 +203,9 @@ def one_reader_table(results: Mapping[str, Any]) -> str:
         for key in ONE_READER_ROWS
         if key in beside[MODEL]
     ]
-    return _table(["with the mean of the other readers", "one reader", "model", "model less one reader", "n"], rows)
+    return markdown_table(
+        ["with the mean of the other readers", "one reader", "model", "model less one reader", "n"], rows
+    )
 
 
 def settings_table(results: Mapping[str, Any]) -> str:
@@ -218,7 +217,7 @@ def settings_table(results: Mapping[str, Any]) -> str:
                 own = settings[setting]["figures"][name]
                 label = [_setting_label(settings, setting), _run_label(results, name)]
                 rows.append([*label, *(_cell(own[key]) for key in PER_SETTING)])
-    return _table(["seen in", "", *(LABELS[key] for key in PER_SETTING)], rows)
+    return markdown_table(["seen in", "", *(LABELS[key] for key in PER_SETTING)], rows)
 
 
 def statements_table(results: Mapping[str, Any]) -> str:
@@ -230,7 +229,7 @@ def statements_table(results: Mapping[str, Any]) -> str:
                 figure = results[part][key]
                 refused = f", {figure['refused']} clicks refused" if figure.get("refused") else ""
                 rows.append([label, _cell(figure), f"{figure['n']}{refused}"])
-    return _table(["", "value", "n"], rows)
+    return markdown_table(["", "value", "n"], rows)
 
 
 def _run_label(results: Mapping[str, Any], name: str) -> str:
@@ -253,8 +252,3 @@ def _cell(figure: Mapping[str, Any], signed: bool = False) -> str:
     if "by_chance" in figure:
         text += f", by chance {figure['by_chance']:.3f}"
     return text
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from CLIPLungLib.calibration.calibrations import Calibrations
+from CLIPLungLib.calibration.double_reading import sizes_disagree
 from CLIPLungLib.errors import CheckpointError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.outline_mask import OutlineMask, on_grid_of
 from CLIPLungLib.image.patch import Patch
 from CLIPLungLib.inference.checkpoint import Checkpoint
 from CLIPLungLib.inference.heat_threshold import HEAT_THRESHOLD
-from CLIPLungLib.inference.outline_measurement import CUT_OFF, Measurement
+from CLIPLungLib.inference.outline_measurement import CUT_OFF, OUTLINE_IN_DOUBT, Measurement
 from CLIPLungLib.inference.readout import Reading
 from CLIPLungLib.inference.result import AttributeResult, Ends, NoduleMeasurement, NoduleResult
 from CLIPLungLib.version import __version__
@@ -44,7 +45,7 @@ def nodule_result(
     calibrations, patch, found = require_calibrations(checkpoint), reading.patch, reading.measurement
     score = np.array([reading.malignancy_score])
     classes = calibrations.probability.class_probabilities(score)[0]
-    measurement = calibrated_measurement(patch, found, calibrations) if found else None
+    measurement = calibrated_measurement(reading, found, calibrations) if found else None
     right, anterior, superior = (float(value) for value in click_ras)
     benign, unsure, malignant = (float(p) for p in classes)
     return NoduleResult(
@@ -94,29 +95,38 @@ def sign_level(name: str, reading: Reading, calibrations: Calibrations) -> float
 
 
 def reading_warnings(reading: Reading, calibrations: Calibrations) -> tuple[str, ...]:
-    """What makes a case doubtful: unlike anything learned, or cut off."""
+    """What makes a case doubtful: unlike anything learned, cut off, or outlined as something much larger or smaller than it looks."""
     warnings: tuple[str, ...] = ()
     if calibrations.outline is not None:
         warnings += calibrations.outline.limits.warnings(reading.distance, reading.presence)
     if reading.measurement is not None and reading.measurement.is_cut:
         warnings += (CUT_OFF,)
+    found = reading.measurement
+    if found is not None and sizes_disagree(np.array(found.diameter_mm), reading.second):
+        warnings += (OUTLINE_IN_DOUBT,)
     return warnings
 
 
-def calibrated_measurement(patch: Patch, found: Measurement, calibrations: Calibrations) -> NoduleMeasurement | None:
-    """The outline's size as readers would measure it; None without calibrations for outlines."""
+def calibrated_measurement(
+    reading: Reading, found: Measurement, calibrations: Calibrations
+) -> NoduleMeasurement | None:
+    """The size as readers would measure it; None without calibrations for outlines.
+
+    The diameter is that of the outline and of the second reader together; the other diameters keep their ratio to it.
+    """
     if calibrations.outline is None:
         return None
-    diameter, volume = calibrations.outline.diameter, calibrations.outline.volume
+    patch, volume = reading.patch, calibrations.outline.volume
+    diameter_mm = calibrations.outline.diameter.value(reading.measured_diameter_mm)
     right, anterior, superior = (float(value) for value in offset_ras(patch, found.center_offset_mm))
     return NoduleMeasurement(
-        diameter_mm=diameter.value(found.diameter_mm),
-        diameter_interval_mm=diameter.interval(found.diameter_mm),
-        mean_diameter_mm=diameter.value(found.diameter_mm) * found.mean_diameter_mm / found.diameter_mm,
+        diameter_mm=diameter_mm,
+        diameter_interval_mm=calibrations.outline.diameter.interval(reading.measured_diameter_mm),
+        mean_diameter_mm=diameter_mm * found.mean_diameter_mm / found.diameter_mm,
         volume_mm3=volume.value(found.volume_mm3),
         volume_interval_mm3=volume.interval(found.volume_mm3),
         center_ras=(right, anterior, superior),
-        short_diameter_mm=diameter.value(found.diameter_mm) * found.short_diameter_mm / found.diameter_mm,
+        short_diameter_mm=diameter_mm * found.short_diameter_mm / found.diameter_mm,
         long_axis_ras=_ends_ras(patch, found.long_axis_mm),
         short_axis_ras=_ends_ras(patch, found.short_axis_mm),
     )

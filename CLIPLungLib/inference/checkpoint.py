@@ -14,18 +14,27 @@ from CLIPLungLib.calibration.out_of_distribution import FeatureSpace
 from CLIPLungLib.errors import CheckpointError
 from CLIPLungLib.image.patch import PatchSpec
 from CLIPLungLib.inference.checkpoint_schema import HEADER_SCHEMA, LOCAL_HEADER_SCHEMA, Schema, check
+from CLIPLungLib.inference.second_reader_tensors import PREFIX, build_second_reader, second_reader_tensors
 from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES, LEVEL_COUNT
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from CLIPLungLib.model.network import CLIPLungNetwork
+    from CLIPLungLib.model.second_reader import SecondReader
 
 FORMAT, HEADER = "CLIPLung checkpoint", "cliplung"
 # Weights calibrated on local cases have a version of their own: a CLIPLung that knows nothing of them must not show an outcome
 # as the opinion of LIDC-IDRI's readers.
 FORMAT_VERSION, LOCAL_FORMAT_VERSION = 3, 4
-SCHEMAS: dict[int, Schema] = {FORMAT_VERSION: HEADER_SCHEMA, LOCAL_FORMAT_VERSION: LOCAL_HEADER_SCHEMA}
+# So have weights with a second reader: without it their calibrations mean nothing.
+SECOND_READER_VERSION, LOCAL_SECOND_READER_VERSION = 5, 6
+SCHEMAS: dict[int, Schema] = {
+    FORMAT_VERSION: HEADER_SCHEMA,
+    LOCAL_FORMAT_VERSION: LOCAL_HEADER_SCHEMA,
+    SECOND_READER_VERSION: HEADER_SCHEMA,
+    LOCAL_SECOND_READER_VERSION: LOCAL_HEADER_SCHEMA,
+}
 DEFAULT_CHECKPOINT = Path(__file__).parents[1] / "weights" / "cliplung.safetensors"
 # Far above any sensible model, far below what would fill a computer's memory.
 LARGEST_FILE_BYTES = 1 << 30
@@ -48,6 +57,7 @@ class Checkpoint:
         feature_space: of the nodules it has learned from; None for a network that draws no outline.
         calibrations: None for a network of a cross-validation that is not finished.
         provenance: training data, folds, text encoder, figures, citation ... (plain text and numbers).
+        second_reader: in evaluation mode, on the CPU; None where the network reads alone.
         sha256: of the file; empty before it is saved.
     """
 
@@ -60,6 +70,7 @@ class Checkpoint:
     feature_space: FeatureSpace | None
     calibrations: Calibrations | None
     provenance: dict[str, Any]
+    second_reader: SecondReader | None = None
     sha256: str = ""
 
     @property
@@ -87,10 +98,11 @@ def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
     if checkpoint.feature_space is not None:
         for name in ("mean", "whitening"):
             tensors[f"feature_space.{name}"] = torch.from_numpy(getattr(checkpoint.feature_space, name)).contiguous()
-    is_local = checkpoint.calibrations is not None and checkpoint.calibrations.truth.is_local
+    if checkpoint.second_reader is not None:
+        tensors |= second_reader_tensors(checkpoint.second_reader)
     header = {
         "format": FORMAT,
-        "version": LOCAL_FORMAT_VERSION if is_local else FORMAT_VERSION,
+        "version": _version(checkpoint),
         "vocabulary": _vocabulary(),
         "network": asdict(checkpoint.network.config),
         "patch": asdict(checkpoint.patch),
@@ -102,6 +114,14 @@ def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
     with writing(file) as temporary:
         # Not `save_file`: it has temporary files of its own, which a kill would leave behind.
         temporary.write_bytes(save(tensors, {HEADER: json.dumps(header)}))
+
+
+def _version(checkpoint: Checkpoint) -> int:
+    """The oldest format that says all that the checkpoint holds."""
+    is_local = checkpoint.calibrations is not None and checkpoint.calibrations.truth.is_local
+    if checkpoint.second_reader is None:
+        return LOCAL_FORMAT_VERSION if is_local else FORMAT_VERSION
+    return LOCAL_SECOND_READER_VERSION if is_local else SECOND_READER_VERSION
 
 
 def load_checkpoint(file: Path | None = None) -> Checkpoint:
@@ -124,6 +144,7 @@ def load_checkpoint(file: Path | None = None) -> Checkpoint:
             feature_space=_build_feature_space(tensors, 2 * network.encoder.channels),
             calibrations=Calibrations.from_dict(calibrations) if calibrations is not None else None,
             provenance=header["provenance"],
+            second_reader=build_second_reader(tensors),
             sha256=_sha256(path),
         )
     except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
@@ -165,8 +186,7 @@ def _check_header(path: Path, header: Any, tensors: int) -> None:
     if not isinstance(version, int) or version not in SCHEMAS:
         raise CheckpointError(
             f"Weights file {path} has format version {str(version)[:20]}; this CLIPLung reads versions "
-            f"{' and '.join(map(str, SCHEMAS))}. "
-            "Update CLIPLung or use its own weights."
+            f"{min(SCHEMAS)} to {max(SCHEMAS)}. Update CLIPLung or use its own weights."
         )
     if header.get("vocabulary") != _vocabulary():
         raise CheckpointError(
@@ -200,7 +220,7 @@ def _build_network(header: dict[str, Any], tensors: dict[str, Tensor]) -> CLIPLu
 
 
 def _check_tensors(tensors: dict[str, Tensor], wanted: dict[str, Tensor], text_dim: int) -> None:
-    """Names, shapes, types and values of everything but the feature space."""
+    """Names, shapes, types and values of everything but the feature space and the second reader."""
     import torch
 
     shapes = {name: (tuple(value.shape), value.dtype) for name, value in wanted.items()}
@@ -208,7 +228,7 @@ def _check_tensors(tensors: dict[str, Tensor], wanted: dict[str, Tensor], text_d
         "text.classes": ((len(CLASSES), text_dim), torch.float32),
         "text.levels": ((LEVEL_COUNT, text_dim), torch.float32),
     }
-    strange = {name for name in tensors if not name.startswith("feature_space.")} ^ shapes.keys()
+    strange = {name for name in tensors if not name.startswith(("feature_space.", PREFIX))} ^ shapes.keys()
     if strange:
         raise ValueError(f"missing or unknown tensors: {', '.join(sorted(strange)[:3])}")
     for name, (shape, dtype) in shapes.items():

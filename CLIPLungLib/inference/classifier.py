@@ -19,7 +19,7 @@ from CLIPLungLib.inference.calibrated_result import nodule_result, offset_ras, r
 from CLIPLungLib.inference.checkpoint import Checkpoint, load_checkpoint
 from CLIPLungLib.inference.explain_targets import HARMLESSNESS, SUSPICION, explain_targets, require_explainable
 from CLIPLungLib.inference.outline_measurement import Measurement
-from CLIPLungLib.inference.readout import Reading, measure, network_inputs, outlines, readings
+from CLIPLungLib.inference.readout import Reading, measure, network_inputs, outlines, readings, second_readings
 from CLIPLungLib.inference.result import NoduleResult
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class NoduleClassifier:
         self.checkpoint = checkpoint
         self.device: torch.device = choose_device(device)
         self._fallback_warning = ""
-        self._network = checkpoint.network
+        self._network, self._second_reader = checkpoint.network, checkpoint.second_reader
         self._on_device(lambda: self._move(self.device))
 
     @classmethod
@@ -166,8 +166,10 @@ class NoduleClassifier:
         import torch
 
         with torch.inference_mode():
-            output = self._network(*network_inputs(patches, self.checkpoint, self.device))
-        return [(reading, np.empty(0)) for reading in readings(output, patches, self.checkpoint)]
+            planes, exists = network_inputs(patches, self.checkpoint, self.device)
+            output = self._network(planes, exists)
+        second = second_readings(planes, exists, self.checkpoint, self._second_reader)
+        return [(reading, np.empty(0)) for reading in readings(output, patches, self.checkpoint, second)]
 
     def _read_with_heat(
         self, patches: Sequence[Patch], target: Target | None = None, within_outline: bool = True
@@ -177,12 +179,14 @@ class NoduleClassifier:
         planes, exists = network_inputs(patches, self.checkpoint, self.device)
         within = within_outline and self.checkpoint.draws_outline
         output, heat = answer_with_grad_cam(self._network, planes, exists, self.checkpoint.average_cell, target, within)
-        return list(zip(readings(output, patches, self.checkpoint), heat.cpu().numpy(), strict=True))
+        second = second_readings(planes, exists, self.checkpoint, self._second_reader)
+        return list(zip(readings(output, patches, self.checkpoint, second), heat.cpu().numpy(), strict=True))
 
     def _move(self, device: torch.device) -> None:
-        network = self.checkpoint.network
+        network, second = self.checkpoint.network, self.checkpoint.second_reader
         is_there = all(tensor.device.type == device.type == "cpu" for tensor in network.parameters())
         self._network = network if is_there else network.to(device)
+        self._second_reader = second if is_there or second is None else second.to(device)
 
     def _on_device(self, action: Callable[[], Found]) -> Found:
         """What the action gives; on the processor, from then on, where the graphics card fails."""

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.outline_mask import OutlineMask, sampled_inside
-from CLIPLungLib.inference.outline_measurement import CUT_OFF, plane_axes, rim_points
+from CLIPLungLib.inference.outline_measurement import CUT_OFF, OUTLINE_IN_DOUBT, plane_axes, rim_points
 from CLIPLungLib.inference.result import Ends, NoduleMeasurement, NoduleResult
 
 # What is larger than this along an axis is no nodule, and would take long to measure.
@@ -86,7 +86,7 @@ def with_drawn_outline(
     result: NoduleResult, found: MaskMeasurement, drawn: OutlineMask, on_heatmap: np.ndarray
 ) -> NoduleResult:
     """As `corrected_result`, of an outline that is measured already; `on_heatmap` (Z, Y, X) bool lies on the heat map's grid."""
-    warnings = [text for text in result.warnings if text != CUT_OFF]
+    warnings = [text for text in result.warnings if text not in (CUT_OFF, OUTLINE_IN_DOUBT)]
     if found.parts_left_out:
         warnings.insert(0, PARTS_LEFT_OUT.format(count=found.parts_left_out))
     return replace(

@@ -17,6 +17,9 @@ from CLIPLungLib.errors import InputError
 REACH_MM = 4.0
 RIM = 0.5
 CUT_OFF = "The nodule reaches the end of what was looked at: it may be larger than measured."
+OUTLINE_IN_DOUBT = (
+    "The outline may be wrong: the nodule looks much larger or smaller than it. Check it, and correct it where needed."
+)
 # Above this many points of a rim only the corners of their hull are compared: no diameter ends elsewhere.
 MOST_RIM_POINTS = 2000
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import softmax
 
+from CLIPLungLib.calibration.double_reading import joint_diameter_mm, joint_level, joint_score, no_second_readings
 from CLIPLungLib.calibration.out_of_distribution import presence_at_click
 from CLIPLungLib.image.patch import Patch
 from CLIPLungLib.inference.outline_measurement import Measurement, measure_outline
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from CLIPLungLib.inference.checkpoint import Checkpoint
     from CLIPLungLib.model.image_encoder import FeatureMaps
     from CLIPLungLib.model.network import NetworkOutput
+    from CLIPLungLib.model.second_reader import SecondReader
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +30,15 @@ class Reading:
 
     Attributes:
         patch: what the network saw.
-        malignancy_score: uncalibrated; rises with the readers' malignancy rating.
+        malignancy_score: uncalibrated; rises with the readers' malignancy rating. Of the network and the second reader, where there is one.
         level_cosines: (M,) similarity to the text of every attribute level.
         level_probabilities: (M,) of every attribute level; those of one attribute sum to 1.
-        estimated_diameter_mm: the network's direct estimate.
+        estimated_diameter_mm: direct estimate, without the outline; of both.
         feature: (2 C,) pooled image feature.
         measurement: from the outline at the click; None where there is none.
         presence: of an outline at the click, 0..1; NaN for a network that draws none.
         distance: of the feature from those of known nodules; NaN without a feature space.
+        second: (O,) what the second reader says, see SECOND_OUTPUTS; NaN without one.
     """
 
     patch: Patch
@@ -47,10 +50,18 @@ class Reading:
     measurement: Measurement | None
     presence: float
     distance: float
+    second: np.ndarray = field(default_factory=lambda: no_second_readings(1)[0])
 
     def level(self, attribute: str) -> float:
-        """Expected code of an attribute, from the texts alone."""
-        return float(self.level_probabilities[level_columns(attribute)] @ ATTRIBUTE_OF_NAME[attribute].codes)
+        """Expected code of an attribute, from the texts and, where there is one, the second reader."""
+        of_texts = self.level_probabilities[level_columns(attribute)] @ ATTRIBUTE_OF_NAME[attribute].codes
+        return float(joint_level(attribute, of_texts, self.second))
+
+    @property
+    def measured_diameter_mm(self) -> float:
+        """Uncalibrated, of the outline and, where there is one, the second reader; NaN where nothing was outlined."""
+        outline_mm = self.measurement.diameter_mm if self.measurement else np.nan
+        return float(joint_diameter_mm(np.array(outline_mm), self.second))
 
 
 def network_inputs(
@@ -87,12 +98,28 @@ def level_probabilities(cosines: np.ndarray, text_scale: float) -> np.ndarray:
     return found
 
 
-def readings(output: NetworkOutput, patches: Sequence[Patch], checkpoint: Checkpoint) -> list[Reading]:
-    """The network's output for these patches as plain numbers."""
+def second_readings(
+    planes: torch.Tensor, exists: torch.Tensor, checkpoint: Checkpoint, reader: SecondReader | None
+) -> np.ndarray:
+    """(B, O) what the second reader says of `network_inputs`; NaN without one."""
+    if reader is None:
+        return no_second_readings(len(planes))
+    import torch
+
+    with torch.inference_mode():
+        found = reader(planes, exists, checkpoint.patch.spacing_mm[1])
+    return np.asarray(found.cpu().numpy(), dtype=np.float64)
+
+
+def readings(
+    output: NetworkOutput, patches: Sequence[Patch], checkpoint: Checkpoint, second: np.ndarray
+) -> list[Reading]:
+    """The network's output for these patches, and what the second reader says (B, O), as plain numbers."""
     score, diameter, features, image = (
         values.detach().float().cpu().numpy()
         for values in (output.malignancy_score, output.log_diameter.exp(), output.pooled, output.image_features)
     )
+    score, diameter = joint_score(score, second), joint_diameter_mm(diameter, second)
     cosines = (image @ checkpoint.level_text.numpy().T).mean(axis=1).astype(np.float64)  # (B, M)
     space, spacing_mm = checkpoint.feature_space, checkpoint.patch.spacing_mm
     distances = space.distance(features) if space is not None else np.full(len(patches), np.nan)
@@ -107,6 +134,7 @@ def readings(output: NetworkOutput, patches: Sequence[Patch], checkpoint: Checkp
             measurement=measure(inside, patch, checkpoint),
             presence=presence_at_click(inside, spacing_mm) if inside is not None else float("nan"),
             distance=float(distances[b]),
+            second=second[b],
         )
         for b, (patch, inside) in enumerate(zip(patches, outlines(output.maps, patches, checkpoint), strict=True))
     ]

@@ -50,13 +50,17 @@ WIDTHS = tuple(STAGES[index].channels for index in GIVEN)
 
 
 class EfficientNetLite0(nn.Module):
-    """The trunk without its classifier: 3.4 million weights."""
+    """The trunk without its classifier: 3.4 million weights.
 
-    def __init__(self) -> None:
+    Args:
+        last_stage: index into STAGES of the last one that is built.
+    """
+
+    def __init__(self, last_stage: int = len(STAGES) - 1) -> None:
         super().__init__()
         self.stem = nn.Sequential(_normed(SameConv(3, STEM_CHANNELS, 3, 2)), nn.ReLU6())
         stages, width = [], STEM_CHANNELS
-        for stage in STAGES:
+        for stage in STAGES[: last_stage + 1]:
             first = InvertedResidual(width, stage.channels, stage.kernel, stage.stride, stage.expansion)
             rest = (
                 InvertedResidual(stage.channels, stage.channels, stage.kernel, 1, stage.expansion)

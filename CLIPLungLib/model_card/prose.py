@@ -12,6 +12,7 @@ HEAD = f"""# Model card: CLIP-Lung
 CLIP-Lung answers for one click on a lung nodule in a CT: a calibrated probability that radiologists' mean malignancy rating exceeds 3 of 5,
 the classes benign, unsure and malignant, the eight signs of the LIDC vocabulary by comparison with their texts, an outline with diameters
 and volume, and a map of where the network looked. A shared 2-D encoder reads the axial planes around the click; a learned gate pools them.
+A second reader, kernel regression on frozen ImageNet features of the nodule's middle plane, has a say in probability and signs, not in the map.
 The texts are encoded once, at training time, and travel with the weights."""
 
 USE = """## Intended use

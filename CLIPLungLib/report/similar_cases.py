@@ -166,7 +166,7 @@ def _draw_footer(canvas: Canvas, found: SimilarCases) -> None:
     malignancy, width = found.figures[MALIGNANCY], WIDTH - 2 * MARGIN
     measured = (
         f"Out of fold, in {malignancy.neighbours.n} nodules: the mean malignancy of the neighbours follows the readers' with a Spearman "
-        f"correlation of {malignancy.neighbours}, the network's own with {malignancy.network}."
+        f"correlation of {malignancy.neighbours}, the model's own with {malignancy.network}."
     )
     if found.is_far:
         canvas.text(MARGIN, FOOTER_TOP - 0.28, FAR, 9, palette.WARNING, bold=True)

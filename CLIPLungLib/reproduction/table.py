@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from CLIPLungLib.atomic_write import writing
-from CLIPLungLib.errors import InputError
+from CLIPLungLib.evaluation.markdown import markdown_table, write_between_marks
 from CLIPLungLib.reproduction.protocol import BY_NODULE, BY_PATIENT, ROWS, SPLITS
 from CLIPLungLib.reproduction.results import SIZE
 
@@ -51,15 +50,7 @@ def write_page_table(page: Path, results: Mapping[str, Any]) -> None:
     Raises:
         InputError: the page cannot be read, or has no such marks.
     """
-    try:
-        text = page.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The page {page} cannot be read ({error}). Name a page of text in UTF-8.") from error
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise InputError(f"{page} needs the lines {BEGIN} and {END}, once each, around the table.")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    with writing(page) as temporary:
-        temporary.write_text(f"{before}{BEGIN}\n{results_text(results)}\n{END}{after}", encoding="utf-8")
+    write_between_marks(page, (BEGIN, END), results_text(results))
 
 
 def _data_text(results: Mapping[str, Any]) -> str:
@@ -115,7 +106,7 @@ def _figures_table(name: str, judged: Mapping[str, Any], results: Mapping[str, A
                 *(_plain(by_split[split]["auc"]) if split in by_split else "" for split in SPLITS),
             ]
         )
-    return _table(HEADER, rows)
+    return markdown_table(HEADER, rows)
 
 
 def _gain_table(judged: Mapping[str, Any], results: Mapping[str, Any]) -> str:
@@ -136,7 +127,7 @@ def _gain_table(judged: Mapping[str, Any], results: Mapping[str, Any]) -> str:
         "paired difference",
         *(f"{figure}, split by {split}" for split in SPLITS for figure in ("accuracy", "AUC")),
     ]
-    return _table(header, rows) if rows else ""
+    return markdown_table(header, rows) if rows else ""
 
 
 def _label(row: str, results: Mapping[str, Any]) -> str:
@@ -161,8 +152,3 @@ def _cell(figure: Mapping[str, Any], form: str, factor: float) -> str:
     if figure["interval"] is None:
         return text
     return f"{text} ({' to '.join(form.format(factor * end) for end in figure['interval'])})"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

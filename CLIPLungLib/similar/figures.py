@@ -65,7 +65,7 @@ class Agreement:
 
     Attributes:
         neighbours: by the mean of the neighbours' readers.
-        network: by what the network itself says of the nodule.
+        network: by what the model itself says of the nodule.
     """
 
     neighbours: Figure

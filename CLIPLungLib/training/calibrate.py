@@ -52,7 +52,7 @@ def _fit_outline(answers: FoldAnswers, rated: FoldAnswers, nodules: Sequence[Nod
     outlined = [nodules[index] for index in whole.nodule]
     seen = answers.of(one_answer_per_nodule(answers, nodules, 0, AS_CLICKED) & answers.is_kind(*WHOLE_NODULE))
     return OutlineCalibrations(
-        diameter=fit_measurement_calibration(whole.diameter_mm, np.array([n.diameter_mm for n in outlined])),
+        diameter=fit_measurement_calibration(whole.measured_diameter_mm, np.array([n.diameter_mm for n in outlined])),
         volume=fit_measurement_calibration(whole.volume_mm3, np.array([n.volume_mm3 for n in outlined])),
         sphericity=fit_sphericity(
             whole.level("sphericity"),

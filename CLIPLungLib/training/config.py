@@ -34,6 +34,7 @@ class TrainConfig:
         learning_rate: highest of the one-cycle schedule (AdamW).
         weight_decay: of AdamW.
         ema_decay: of the averaged weights, which are the ones evaluated and kept.
+        second_reader: whether a second reader is fitted beside the network; it needs the package with ImageNet weights.
         pretrained_trunk: whether the encoder starts with the ImageNet weights of a package ("efficientnet" only).
         trunk_rate: share of the learning rate for weights that are pretrained.
         slice_share: share of the nodules that only a single slice shows, drawn anew for every epoch.
@@ -57,6 +58,7 @@ class TrainConfig:
     learning_rate: float
     weight_decay: float
     ema_decay: float
+    second_reader: bool
     pretrained_trunk: bool
     trunk_rate: float
     slice_share: float
@@ -187,6 +189,7 @@ _RULES: dict[str, Rule | dict[str, Rule]] = {
     "learning_rate": _POSITIVE,
     "weight_decay": _NOT_NEGATIVE,
     "ema_decay": _SHARE,
+    "second_reader": _true_or_false,
     "pretrained_trunk": _true_or_false,
     "trunk_rate": _SHARE_OF_ALL,
     "slice_share": _SHARE_OF_ALL,

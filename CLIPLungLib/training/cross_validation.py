@@ -17,6 +17,7 @@ from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.dataset.training_patches import TrainingPatches
 from CLIPLungLib.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from CLIPLungLib.inference.classifier import NoduleClassifier
+from CLIPLungLib.model.second_reader import SecondReader
 from CLIPLungLib.model.text_encoder import TextEncoder
 from CLIPLungLib.training.calibrate import fit_calibrations
 from CLIPLungLib.training.config import TrainConfig
@@ -24,9 +25,11 @@ from CLIPLungLib.training.data_source import DataSource, provenance
 from CLIPLungLib.training.fold_answers import ANSWERS_NAME, FoldAnswers, answer_fold, join_answers
 from CLIPLungLib.training.learned_features import learned_features
 from CLIPLungLib.training.own_calibrations import fit_own_calibrations
+from CLIPLungLib.training.pretrained import TRUNK_ORIGIN
 from CLIPLungLib.training.processes import process_rank, wait_for_all
 from CLIPLungLib.training.requirements import require_trainable
 from CLIPLungLib.training.run_origin import STATE_NAME, RunOrigin
+from CLIPLungLib.training.second_reader import SecondReaderFits
 from CLIPLungLib.training.starting_point import require_same_network
 from CLIPLungLib.training.trainer import Trainer
 
@@ -78,6 +81,7 @@ def cross_validate(
     settings = [_without(config, fold) for fold in config.train_folds]
     for fold, own in zip(config.train_folds, settings, strict=True):
         _take_up(fold_folder(output, fold), RunOrigin(own, source.sha256, init.sha256 if init else ""))
+    second_readers = SecondReaderFits(config, patches, nodules, device, init)
     for place, (fold, own) in enumerate(zip(config.train_folds, settings, strict=True)):
         file = fold_folder(output, fold) / CHECKPOINT_NAME
         if not file.is_file():
@@ -86,7 +90,7 @@ def cross_validate(
                 _shifted(progress, place * config.epochs, len(config.train_folds) * config.epochs, f"fold {fold}")
             )
             if process_rank() == 0:
-                save_checkpoint(file, as_checkpoint(trainer, None, source))
+                save_checkpoint(file, as_checkpoint(trainer, None, source, second_readers.of(own.train_folds)))
             wait_for_all()
     if process_rank() == 0:
         _answer_and_calibrate(config.train_folds, nodules, data_folder, output, device, (source, init))
@@ -151,7 +155,9 @@ def read_answers(run: Path, folds: Sequence[int]) -> FoldAnswers:
     return join_answers([FoldAnswers.load(fold_folder(run, fold) / ANSWERS_NAME) for fold in folds])
 
 
-def as_checkpoint(trainer: Trainer, calibrations: Calibrations | None, source: DataSource) -> Checkpoint:
+def as_checkpoint(
+    trainer: Trainer, calibrations: Calibrations | None, source: DataSource, second_reader: SecondReader | None
+) -> Checkpoint:
     """What a finished training has learned from its data."""
     draws_outline = trainer.draws_outline
     features = learned_features(trainer) if draws_outline else None
@@ -165,7 +171,8 @@ def as_checkpoint(trainer: Trainer, calibrations: Calibrations | None, source: D
         draws_outline=draws_outline,
         feature_space=fit_feature_space(features) if features is not None else None,
         calibrations=calibrations,
-        provenance=provenance(trainer, source),
+        provenance=provenance(trainer, source) | ({"second_reader": TRUNK_ORIGIN} if second_reader else {}),
+        second_reader=second_reader,
     )
 
 

@@ -19,6 +19,7 @@ from CLIPLungLib.training.cross_validation import (
 )
 from CLIPLungLib.training.data_source import DataSource
 from CLIPLungLib.training.processes import process_rank
+from CLIPLungLib.training.second_reader import SecondReaderFits
 from CLIPLungLib.training.trainer import Trainer
 
 
@@ -63,5 +64,6 @@ def train_final_model(
         source = DataSource.of(data_folder, nodules, patches)
         calibrations = calibrations_of(answers, nodules, final.draws_outline, source, init)
         remove_leftovers(file)
-        save_checkpoint(file, as_checkpoint(final, calibrations, source))
+        second_reader = SecondReaderFits(config, patches, nodules, device, init).of(config.train_folds)
+        save_checkpoint(file, as_checkpoint(final, calibrations, source, second_reader))
     return file

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from CLIPLungLib.atomic_write import writing
+from CLIPLungLib.calibration.double_reading import joint_diameter_mm, joint_level, no_second_readings
 from CLIPLungLib.dataset.array_file import read_arrays
 from CLIPLungLib.dataset.insertion import read_hosts
 from CLIPLungLib.dataset.nodule_images import PATCH_KINDS, NoduleImage, nodule_images
@@ -18,9 +19,12 @@ from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.inference.classifier import PATCHES_PER_BATCH, NoduleClassifier
 from CLIPLungLib.inference.readout import Reading
+from CLIPLungLib.model.second_outputs import SECOND_OUTPUTS
 from CLIPLungLib.vocabulary import LEVEL_COUNT, level_columns
 
 ANSWERS_NAME = "answers.npz"
+# Arrays of several numbers for every image.
+COLUMNS = {"level_probabilities": (LEVEL_COUNT,), "second": (len(SECOND_OUTPUTS),)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +36,12 @@ class FoldAnswers:
         kind: (V,) index into PATCH_KINDS.
         fold: (V,) of the network that answered, which is the patient's.
         refused: (V,) bool.
-        malignancy_score: (V,) uncalibrated.
+        malignancy_score: (V,) uncalibrated; of the network and the second reader, where there is one.
         level_probabilities: (V, M) of every attribute level.
-        estimated_diameter_mm: (V,) the network's direct estimate.
+        estimated_diameter_mm: (V,) direct estimate; of both.
         diameter_mm, short_diameter_mm, volume_mm3: (V,) of the outline, uncalibrated; NaN where nothing was outlined.
         presence, distance: (V,) what the out-of-distribution warning is judged by; NaN for a network that draws no outline.
+        second: (V, O) what the second reader says, see SECOND_OUTPUTS; NaN without one.
     """
 
     nodule: np.ndarray
@@ -51,6 +56,7 @@ class FoldAnswers:
     volume_mm3: np.ndarray
     presence: np.ndarray
     distance: np.ndarray
+    second: np.ndarray
 
     def save(self, file: Path) -> None:
         """Write as .npz without pickled objects, atomically."""
@@ -76,8 +82,8 @@ class FoldAnswers:
     def require_consistent(self) -> None:
         """Raise ValueError unless all arrays are of the same images, of their kinds of number, and no index leads nowhere."""
         for part in fields(self):
-            values, columns = getattr(self, part.name), (LEVEL_COUNT,) if part.name == "level_probabilities" else ()
-            if values.shape != (self.nodule.size, *columns):
+            values = getattr(self, part.name)
+            if values.shape != (self.nodule.size, *COLUMNS.get(part.name, ())):
                 raise ValueError(f"{part.name} has the shape {values.shape}")
         whole = (self.nodule, self.kind, self.fold)
         if self.nodule.size and (
@@ -96,9 +102,15 @@ class FoldAnswers:
         return np.isin(self.kind, [PATCH_KINDS.index(kind) for kind in kinds])
 
     def level(self, attribute: str) -> np.ndarray:
-        """(V,) expected code of an attribute, from the texts alone."""
+        """(V,) expected code of an attribute, from the texts and, where there is one, the second reader."""
         columns = level_columns(attribute)
-        return self.level_probabilities[:, columns] @ np.arange(1, columns.stop - columns.start + 1)
+        of_texts = self.level_probabilities[:, columns] @ np.arange(1, columns.stop - columns.start + 1)
+        return joint_level(attribute, of_texts, self.second)
+
+    @property
+    def measured_diameter_mm(self) -> np.ndarray:
+        """(V,) uncalibrated, of the outline and, where there is one, the second reader; NaN where nothing was outlined."""
+        return joint_diameter_mm(self.diameter_mm, self.second)
 
     def level_probability(self, attribute: str, code: int) -> np.ndarray:
         """(V,) probability of one code of an attribute."""
@@ -129,16 +141,35 @@ def answer_fold(
         progress: called with the number of images answered so far.
     """
     chosen = [index for index, nodule in enumerate(nodules) if nodule.fold == fold]
+    return answer_images(
+        classifier, nodule_images(data_folder, nodules, chosen, read_hosts(data_folder)), nodules, progress
+    )
+
+
+def answer_images(
+    classifier: NoduleClassifier,
+    images: Iterator[NoduleImage],
+    nodules: Sequence[Nodule],
+    progress: Callable[[int], None] | None = None,
+) -> FoldAnswers:
+    """Answers for some images, in their order.
+
+    Args:
+        classifier: with a network that has not seen their patients; calibrations are not used.
+        images: of `nodule_images`.
+        nodules: all rows of the table.
+        progress: called with the number of images answered so far.
+    """
     rows: list[tuple[NoduleImage, Reading | None]] = []
-    every_image = nodule_images(data_folder, nodules, chosen, read_hosts(data_folder))
-    for images in _batched(every_image, PATCHES_PER_BATCH):
-        rows += _answered(classifier, images)
+    for batch in batched(images, PATCHES_PER_BATCH):
+        rows += _answered(classifier, batch)
         if progress:
             progress(len(rows))
-    return _as_arrays([(image.nodule, image.kind, reading) for image, reading in rows], fold)
+    return _as_arrays([(image.nodule, image.kind, reading) for image, reading in rows], nodules)
 
 
-def _batched(images: Iterator[NoduleImage], size: int) -> Iterator[list[NoduleImage]]:
+def batched(images: Iterator[NoduleImage], size: int) -> Iterator[list[NoduleImage]]:
+    """Images in lists of so many; the last may be shorter."""
     while batch := list(islice(images, size)):
         yield batch
 
@@ -156,7 +187,7 @@ def _answered(classifier: NoduleClassifier, images: Iterable[NoduleImage]) -> li
     return [(image, None if patch is None else next(found)) for image, patch in patches]
 
 
-def _as_arrays(rows: Sequence[tuple[int, str, Reading | None]], fold: int) -> FoldAnswers:
+def _as_arrays(rows: Sequence[tuple[int, str, Reading | None]], nodules: Sequence[Nodule]) -> FoldAnswers:
     readings = [reading for *_, reading in rows]
 
     def column(value: Callable[[Reading], float]) -> np.ndarray:
@@ -165,11 +196,12 @@ def _as_arrays(rows: Sequence[tuple[int, str, Reading | None]], fold: int) -> Fo
     def size(name: str) -> np.ndarray:
         return column(lambda reading: getattr(reading.measurement, name) if reading.measurement else np.nan)
 
+    second = [no_second_readings(1)[0] if reading is None else reading.second for reading in readings]
     levels = [np.full(LEVEL_COUNT, np.nan) if reading is None else reading.level_probabilities for reading in readings]
     return FoldAnswers(
         nodule=np.array([nodule for nodule, *_ in rows], dtype=np.int64),
         kind=np.array([PATCH_KINDS.index(kind) for _, kind, _ in rows], dtype=np.int64),
-        fold=np.full(len(rows), fold),
+        fold=np.array([nodules[nodule].fold for nodule, *_ in rows], dtype=np.int64),
         refused=np.array([reading is None for reading in readings]),
         malignancy_score=column(lambda reading: reading.malignancy_score),
         level_probabilities=np.reshape(levels, (len(rows), LEVEL_COUNT)),
@@ -179,4 +211,5 @@ def _as_arrays(rows: Sequence[tuple[int, str, Reading | None]], fold: int) -> Fo
         volume_mm3=size("volume_mm3"),
         presence=column(lambda reading: reading.presence),
         distance=column(lambda reading: reading.distance),
+        second=np.reshape(second, (len(rows), len(SECOND_OUTPUTS))),
     )

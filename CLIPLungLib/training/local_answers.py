@@ -31,7 +31,8 @@ class LocalAnswers:
     Attributes:
         cases: N cases.
         malignancy_score: (N,) uncalibrated.
-        diameter_mm, volume_mm3: (N,) of the outline, uncalibrated; NaN where nothing was outlined.
+        diameter_mm: (N,) of the outline and the second reader, uncalibrated; NaN where nothing was outlined.
+        volume_mm3: (N,) of the outline, likewise.
         distance, presence: (N,) what the out-of-distribution warning is judged by.
         left_out: id -> why there is no answer.
     """
@@ -77,14 +78,11 @@ def _as_arrays(answered: Sequence[tuple[Case, Reading]], left_out: dict[str, str
     def column(value: Callable[[Reading], float]) -> np.ndarray:
         return np.array([value(reading) for reading in readings], dtype=np.float64)
 
-    def size(name: str) -> np.ndarray:
-        return column(lambda reading: getattr(reading.measurement, name) if reading.measurement else np.nan)
-
     return LocalAnswers(
         cases=tuple(case for case, _ in answered),
         malignancy_score=column(lambda reading: reading.malignancy_score),
-        diameter_mm=size("diameter_mm"),
-        volume_mm3=size("volume_mm3"),
+        diameter_mm=column(lambda reading: reading.measured_diameter_mm),
+        volume_mm3=column(lambda reading: reading.measurement.volume_mm3 if reading.measurement else np.nan),
         distance=column(lambda reading: reading.distance),
         presence=column(lambda reading: reading.presence),
         left_out=left_out,

@@ -70,7 +70,9 @@ def _outline(
     seen = answers.of(usable)
     once = answers.of(one_answer_per_nodule(answers, nodules, 0) & usable & np.isfinite(answers.diameter_mm))
     own = [nodules[index] for index in once.nodule]
-    diameter = _size(once.diameter_mm, [nodule.diameter_mm for nodule in own], earlier.diameter if earlier else None)
+    diameter = _size(
+        once.measured_diameter_mm, [nodule.diameter_mm for nodule in own], earlier.diameter if earlier else None
+    )
     volume = _size(once.volume_mm3, [nodule.volume_mm3 for nodule in own], earlier.volume if earlier else None)
     sphericity = _sphericity(once, own, earlier.sphericity if earlier else None)
     if diameter is None or volume is None or sphericity is None or not len(seen.nodule):

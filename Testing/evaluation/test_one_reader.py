@@ -85,3 +85,17 @@ def test_the_difference_is_paired():
 def test_without_three_readers_nothing_stands_beside():
     found = beside_one_reader(rated(((3, 4), (1,))), predictions(np.array([0.1, 0.2])), repeats=5)
     assert found == {ONE_READER: {}, MODEL: {}, DIFFERENCE: {}}
+
+
+def test_on_calcification_the_model_says_yes_or_no_as_a_reader_does():
+    nodules = rated(CODES[:-1])
+    sure = np.array([float(np.mean(codes) > 2) for codes in CODES[:-1]])
+    # Probabilities on the same side of a half, in an order that means nothing.
+    wavering = np.where(sure > 0.5, 0.6 + 0.05 * np.arange(7), 0.4 - 0.05 * np.arange(7))
+    figures = []
+    for answers in (sure, wavering):
+        signs = {"calcification_absent": answers}
+        found = beside_one_reader(nodules, replace(predictions(sure), signs=signs), repeats=20)
+        figures.append(found[MODEL]["spearman_calcification_absent"]["value"])
+    assert figures[0] == figures[1]
+    assert figures[0] > 0.8

@@ -278,6 +278,7 @@ def prepared_patches() -> Case:
 
 def fold_answers() -> Case:
     """Answers of a fold for four images."""
+    from CLIPLungLib.model.second_outputs import SECOND_OUTPUTS
     from CLIPLungLib.training.fold_answers import FoldAnswers
     from CLIPLungLib.vocabulary import LEVEL_COUNT
 
@@ -292,6 +293,7 @@ def fold_answers() -> Case:
         **dict.fromkeys(
             ("estimated_diameter_mm", "diameter_mm", "short_diameter_mm", "volume_mm3", "presence", "distance"), real
         ),
+        second=np.full((4, len(SECOND_OUTPUTS)), 3.0),
     )
     return {"answers.npz": _written(answers.save)}
 

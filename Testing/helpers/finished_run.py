@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from CLIPLungLib.calibration.calibrations import Calibrations, OutlineCalibrations
+from CLIPLungLib.calibration.double_reading import no_second_readings
 from CLIPLungLib.calibration.measurement import MeasurementCalibration
 from CLIPLungLib.calibration.ordinal import Calibration
 from CLIPLungLib.calibration.out_of_distribution import OutOfDistributionLimits
@@ -77,6 +78,7 @@ def made_up_run(
         refused=refused,
         level_probabilities=np.where(refused[:, None], np.nan, levels),
         **{name: np.where(refused, np.nan, values) for name, values in numbers.items()},
+        second=no_second_readings(count),
     )
     folds = sorted({own.fold for own in nodules})
     calibrations = {

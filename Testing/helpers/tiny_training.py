@@ -38,6 +38,7 @@ CONFIG = TrainConfig(
     learning_rate=1e-3,
     weight_decay=0.02,
     ema_decay=0.998,
+    second_reader=False,
     pretrained_trunk=False,
     trunk_rate=1.0,
     slice_share=1.0,

@@ -22,14 +22,16 @@ from CLIPLungLib.inference.calibrated_result import (
     calibrated_measurement,
     nodule_result,
     offset_ras,
+    reading_warnings,
     sign_level,
 )
 from CLIPLungLib.inference.checkpoint import load_checkpoint
 from CLIPLungLib.inference.heat_threshold import HEAT_THRESHOLD
-from CLIPLungLib.inference.outline_measurement import Measurement
+from CLIPLungLib.inference.outline_measurement import OUTLINE_IN_DOUBT, Measurement
 from CLIPLungLib.inference.readout import Reading, level_probabilities
 from CLIPLungLib.inference.result import CSV_COLUMNS, AttributeResult, NoduleMeasurement, failed_row
 from CLIPLungLib.inference.result_files import checked_heatmap, require_finite, write_heatmap
+from CLIPLungLib.model.second_outputs import SECOND_OUTPUTS
 from CLIPLungLib.version import __version__
 from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES, LEVEL_COUNT, best_code, level_columns
 
@@ -61,6 +63,10 @@ def reading(measurement: Measurement | None = FOUND, **changes: object) -> Readi
     return Reading(**values | changes)
 
 
+def second_reading(**values: float) -> np.ndarray:
+    return np.array([values.get(name, np.nan) for name in SECOND_OUTPUTS])
+
+
 def result(checkpoint, heat: np.ndarray | None = None, **changes: object):
     heat = np.ones(SPEC.shape) if heat is None else heat
     return nodule_result(reading(**changes), heat, CT, np.array([1.0, 2.0, 3.0]), checkpoint)
@@ -73,7 +79,7 @@ def test_distances_on_the_patch_become_places_in_the_patient():
 
 
 def test_sizes_by_hand():
-    found = calibrated_measurement(PATCH, FOUND, CALIBRATIONS)
+    found = calibrated_measurement(reading(), FOUND, CALIBRATIONS)
     assert found.diameter_mm == pytest.approx(8.0)
     assert found.diameter_interval_mm == pytest.approx((6.4, 10.0))
     # The mean of 16 and 8 mm is three quarters of the longest, before and after calibration.
@@ -81,7 +87,26 @@ def test_sizes_by_hand():
     assert found.volume_mm3 == pytest.approx(60.0)
     assert found.volume_interval_mm3 == pytest.approx((30.0, 120.0))
     assert found.center_ras == pytest.approx((13.0, 18.0, 31.0))
-    assert calibrated_measurement(PATCH, FOUND, replace(CALIBRATIONS, outline=None)) is None
+    assert calibrated_measurement(reading(), FOUND, replace(CALIBRATIONS, outline=None)) is None
+
+
+def test_the_second_reader_has_a_say_in_the_diameters_and_none_in_the_volume():
+    alone = calibrated_measurement(reading(), FOUND, CALIBRATIONS)
+    # The outline is 16 mm long; looking like 4 mm, the nodule counts as one of 8.
+    both = calibrated_measurement(reading(second=second_reading(log_diameter=np.log(4.0))), FOUND, CALIBRATIONS)
+    assert both.diameter_mm == pytest.approx(CALIBRATIONS.outline.diameter.value(8.0))
+    assert both.mean_diameter_mm / both.diameter_mm == pytest.approx(alone.mean_diameter_mm / alone.diameter_mm)
+    assert both.volume_mm3 == alone.volume_mm3
+    assert both.center_ras == alone.center_ras
+
+
+@pytest.mark.parametrize(
+    ("looks_mm", "is_doubtful"), [(16.0, False), (10.5, False), (9.5, True), (24.0, False), (27.0, True)]
+)
+def test_an_outline_that_does_not_fit_the_look_is_called_doubtful(looks_mm, is_doubtful):
+    second = second_reading(log_diameter=np.log(looks_mm))
+    assert (OUTLINE_IN_DOUBT in reading_warnings(reading(second=second), CALIBRATIONS)) == is_doubtful
+    assert OUTLINE_IN_DOUBT not in reading_warnings(reading(None, second=second), CALIBRATIONS)
 
 
 def test_sphericity_is_corrected_by_the_measured_shape_alone():

@@ -94,10 +94,10 @@ def test_foreign_safetensors_file_is_refused(tmp_path):
         load_checkpoint(file)
 
 
-def test_newer_format_is_refused_with_both_versions(tiny_checkpoint_file, tmp_path):
+def test_newer_format_is_refused_with_the_versions(tiny_checkpoint_file, tmp_path):
     header, tensors = parts(tiny_checkpoint_file)
-    with pytest.raises(CheckpointError, match=r"format version 5; this CLIPLung reads versions 3 and 4"):
-        load_checkpoint(written(tmp_path, header | {"version": 5}, tensors))
+    with pytest.raises(CheckpointError, match=r"format version 7; this CLIPLung reads versions 3 to 6"):
+        load_checkpoint(written(tmp_path, header | {"version": 7}, tensors))
 
 
 def test_other_vocabulary_is_refused(tiny_checkpoint_file, tmp_path):

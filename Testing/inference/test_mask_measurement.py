@@ -13,7 +13,7 @@ from CLIPLungLib.image.outline_mask import OutlineMask, first_voxel_ijk, on_grid
 from CLIPLungLib.image.patch import PatchSpec
 from CLIPLungLib.inference import outline_measurement
 from CLIPLungLib.inference.mask_measurement import CORRECTED, corrected_result, measure_mask
-from CLIPLungLib.inference.outline_measurement import CUT_OFF, measure_outline, plane_axes
+from CLIPLungLib.inference.outline_measurement import CUT_OFF, OUTLINE_IN_DOUBT, measure_outline, plane_axes
 from CLIPLungLib.inference.result import NoduleMeasurement, NoduleResult
 
 CENTER_RAS = np.array([-30.0, 12.0, -120.0])
@@ -147,7 +147,7 @@ def test_corrected_answer_says_so_and_has_the_outlines_own_size():
         attributes=(),
         heatmap=np.zeros(spec.shape, np.float32),
         heatmap_to_ras=spec.grid_to_ras(CENTER_RAS),
-        warnings=("Thick slices", CUT_OFF),
+        warnings=("Thick slices", CUT_OFF, OUTLINE_IN_DOUBT),
         measurement=measured,
         outline=np.zeros(spec.shape, bool),
     )

@@ -50,7 +50,7 @@ def test_answer_saved_scene_and_report(series, nodule, tmp_path, monkeypatch):
     assert widget.worker.wait(120, slicer.app.processEvents)
     row = widget._rows()[0]
     # A nodule of 33 mm whose readers' mean is 4.75 of 5.
-    assert row.state == "done"
+    assert row.state == "done", row.reason
     assert row.probability > 0.9
     result = widget.logic.result(points, row.pointID)
     assert result.diameter_mm == pytest.approx(nodule.diameter_mm, rel=0.25)

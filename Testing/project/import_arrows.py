@@ -39,6 +39,7 @@ ORDER: tuple[tuple[tuple[str, ...], str], ...] = (
     (("training",), "learns from a data folder"),
     (("evaluation",), "asks trained networks of left-out folds, by the path of a click"),
     (("reproduction",), "the paper's own method, judged by the figures of evaluation"),
+    (("ablation",), "what each term of our own method adds, judged by the figures of evaluation"),
     (("report",), "shows an answer as picture or DICOM"),
     (("model_card",), "shows what evaluation found"),
     (("scene",), "shows an answer in an MRML scene"),

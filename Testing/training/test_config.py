@@ -18,7 +18,6 @@ from CLIPLungLib.training.config import TrainConfig
 # `cliplung reproduce` reads settings of its own.
 CONFIGS = [file for file in sorted(DEFAULT_CONFIG.parent.glob("*.json")) if file.stem != "published"]
 FINE_TUNE = DEFAULT_CONFIG.with_name("fine_tune.json")
-EFFICIENTNET = FINE_TUNE.with_name("efficientnet.json")
 
 
 def settings() -> dict:
@@ -42,27 +41,6 @@ def test_every_file_lists_every_setting_and_round_trips(file):
     assert TrainConfig.from_dict(config.to_dict()) == config
     # What is written beside a run is what was read.
     assert json.loads(json.dumps(config.to_dict())) == json.loads(file.read_text(encoding="utf-8"))
-
-
-def test_variants_differ_only_where_they_are_meant_to():
-    short = {
-        file.stem: json.loads(file.read_text(encoding="utf-8"))
-        for file in CONFIGS
-        if file not in (FINE_TUNE, EFFICIENTNET)
-    }
-    common = [
-        "train_folds",
-        "batch_size",
-        "learning_rate",
-        "weight_decay",
-        "ema_decay",
-        "largest_stack",
-        "empty_planes",
-    ]
-    common += ["text_encoder", "conditioned_texts", "text_interval", "validation_share", "seed", "patch"]
-    for values in short.values():
-        assert {name: values[name] for name in common} == {name: short["default"][name] for name in common}
-    assert short["shipped_short"] == short["default"] | {"epochs": 10}
 
 
 def test_fine_tuning_is_gentle_and_of_the_bundled_network():

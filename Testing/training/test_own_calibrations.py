@@ -9,6 +9,7 @@ import pytest
 from helpers.tiny_training import nodule
 
 from CLIPLungLib.calibration.calibrations import Calibrations, OutlineCalibrations
+from CLIPLungLib.calibration.double_reading import no_second_readings
 from CLIPLungLib.calibration.measurement import MeasurementCalibration
 from CLIPLungLib.calibration.ordinal import Calibration
 from CLIPLungLib.calibration.out_of_distribution import OutOfDistributionLimits
@@ -50,6 +51,7 @@ def answers_of(nodules: list[Nodule]) -> FoldAnswers:
         volume_mm3=diameter**3 / 3,
         presence=rng.uniform(0.5, 1, count),
         distance=rng.uniform(1, 6, count),
+        second=no_second_readings(count),
     )
 
 
