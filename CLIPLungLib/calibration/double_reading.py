@@ -14,7 +14,7 @@ from CLIPLungLib.model.second_outputs import GRADED_SIGNS, LOG_DIAMETER, MALIGNA
 # second reader is the better one, it has a little more say.
 SCORE_PER_RATING = 2.0
 MIDDLE_RATING, GRADES = 3.0, (1.0, 5.0)
-# Of the nodules whose outline and look differ by more, most are outlined wrongly; of all nodules it is about one in fifty.
+# Of the nodules whose outline and look differ by more, most are outlined wrongly; of all nodules they are about one in forty.
 SIZES_DISAGREE_ABOVE = 1.6
 
 
@@ -60,9 +60,15 @@ def joint_diameter_mm(own_mm: np.ndarray, second: np.ndarray) -> np.ndarray:
     return found
 
 
-def sizes_disagree(outline_mm: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(...) bool: whether an outline is so much longer or shorter than the nodule looks that it may be wrong; never without both."""
-    doubt: np.ndarray = np.abs(np.log(outline_mm) - second_output(second, LOG_DIAMETER)) > np.log(SIZES_DISAGREE_ABOVE)
+def sizes_disagree(stated_mm: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(...) bool: whether an outline is so much longer or shorter than the nodule looks that it may be wrong; never without both.
+
+    Args:
+        stated_mm: (...) calibrated diameter of both: it lies half-way between theirs, so it is half as far from either.
+        second: (..., O).
+    """
+    half_way = np.abs(np.log(stated_mm) - second_output(second, LOG_DIAMETER))
+    doubt: np.ndarray = 2 * half_way > np.log(SIZES_DISAGREE_ABOVE)
     return doubt
 
 

@@ -101,9 +101,10 @@ def reading_warnings(reading: Reading, calibrations: Calibrations) -> tuple[str,
         warnings += calibrations.outline.limits.warnings(reading.distance, reading.presence)
     if reading.measurement is not None and reading.measurement.is_cut:
         warnings += (CUT_OFF,)
-    found = reading.measurement
-    if found is not None and sizes_disagree(np.array(found.diameter_mm), reading.second):
-        warnings += (OUTLINE_IN_DOUBT,)
+    if calibrations.outline is not None:
+        stated_mm = np.array(calibrations.outline.diameter.value(reading.measured_diameter_mm))
+        if sizes_disagree(stated_mm, reading.second):
+            warnings += (OUTLINE_IN_DOUBT,)
     return warnings
 
 

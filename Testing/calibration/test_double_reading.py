@@ -72,6 +72,7 @@ def test_each_reading_can_be_had_back():
 
 def test_sizes_disagree_only_where_both_are_known():
     second = no_second_readings(4)
-    second[:3, SECOND_OUTPUTS.index("log_diameter")] = np.log([10.0, 10.0, 10.0])
+    second[:3, SECOND_OUTPUTS.index("log_diameter")] = np.log(10.0)
+    # The outline's own sizes; what is stated lies half-way.
     outline_mm = np.array([10 * SIZES_DISAGREE_ABOVE * 1.01, 10 / SIZES_DISAGREE_ABOVE * 1.01, np.nan, 3.0])
-    assert sizes_disagree(outline_mm, second).tolist() == [True, False, False, False]
+    assert sizes_disagree(joint_diameter_mm(outline_mm, second), second).tolist() == [True, False, False, False]
