@@ -131,6 +131,7 @@ def plot(report: dict[str, Any], folder: Path) -> list[Path]:
 def _plots(report: dict[str, Any], folder: Path) -> Iterator[Path]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
 
     with_goal = [one for one in figures_of(report["found"]) if one["goal"]]
     if with_goal:
@@ -148,7 +149,8 @@ def _plots(report: dict[str, Any], folder: Path) -> Iterator[Path]:
             axes.plot([middle], [row], "o", color=color)
         axes.axvline(1.0, color="#888888", linestyle="--")
         axes.set_yticks(range(len(with_goal)), [f"{one['what'][:60]} {one['goal']}" for one in reversed(with_goal)])
-        axes.set_xscale("log")
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.set_xlabel("left of the dashed line: goal met")
         FigureCanvasAgg(figure).print_png(folder / RATIOS_PNG)
         yield folder / RATIOS_PNG
