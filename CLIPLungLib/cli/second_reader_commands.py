@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from CLIPLungLib.training.fold_answers import FoldAnswers
 
 
-# The folds' networks are not at hand any more.
-ADDED = "added to a trained network; robustness and heat maps: of folds 3 and 4, by networks of the same recipe trained on the others"
+ADDED = "added to a trained network"
 
 
 def add_second_reader_commands(commands: Commands) -> None:

@@ -52,6 +52,7 @@ def cross_validate(
     text_encoder: TextEncoder | None = None,
     progress: Progress | None = None,
     init: Checkpoint | None = None,
+    second_readers: SecondReaderFits | None = None,
 ) -> FoldAnswers:
     """Train on all folds but one, answer for that one, for each fold in turn; a run that was stopped continues.
 
@@ -65,6 +66,7 @@ def cross_validate(
         text_encoder: built from the configuration unless given.
         progress: called as (epochs done, epochs in all, fold).
         init: checkpoint that every fold's training starts from; it must not have learned from these patients.
+        second_readers: to share what the trunk has seen with a later fit; made here unless given.
 
     Returns:
         The answers of all folds.
@@ -81,7 +83,7 @@ def cross_validate(
     settings = [_without(config, fold) for fold in config.train_folds]
     for fold, own in zip(config.train_folds, settings, strict=True):
         _take_up(fold_folder(output, fold), RunOrigin(own, source.sha256, init.sha256 if init else ""))
-    second_readers = SecondReaderFits(config, patches, nodules, device, init)
+    second_readers = second_readers or SecondReaderFits(config, patches, nodules, device, init)
     for place, (fold, own) in enumerate(zip(config.train_folds, settings, strict=True)):
         file = fold_folder(output, fold) / CHECKPOINT_NAME
         if not file.is_file():

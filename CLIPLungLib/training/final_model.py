@@ -56,7 +56,10 @@ def train_final_model(
     """
     nodules = read_nodules(data_folder)
     patches, config = TrainingPatches.load(patches_file), config.with_folds_of(nodules)
-    answers = cross_validate(config, patches, nodules, data_folder, output, device, text_encoder, progress, init)
+    second_readers = SecondReaderFits(config, patches, nodules, device, init)
+    answers = cross_validate(
+        config, patches, nodules, data_folder, output, device, text_encoder, progress, init, second_readers
+    )
     final = Trainer(config, patches, nodules, output / "all", device, text_encoder, init)
     final.run(lambda done, total: progress(done, total, "all folds") if progress else None)
     file = output / CHECKPOINT_NAME
@@ -64,6 +67,5 @@ def train_final_model(
         source = DataSource.of(data_folder, nodules, patches)
         calibrations = calibrations_of(answers, nodules, final.draws_outline, source, init)
         remove_leftovers(file)
-        second_reader = SecondReaderFits(config, patches, nodules, device, init).of(config.train_folds)
-        save_checkpoint(file, as_checkpoint(final, calibrations, source, second_reader))
+        save_checkpoint(file, as_checkpoint(final, calibrations, source, second_readers.of(config.train_folds)))
     return file
