@@ -47,8 +47,15 @@ def place(widget: object, *points: tuple[tuple[float, float, float], str]) -> No
         widget.worker.wait(120, slicer.app.processEvents)
 
 
-def save(widget: object, file: Path) -> None:
-    """The panel alone, at the width it has beside the views."""
+def save(widget: object, file: Path, part: object | None = None) -> None:
+    """The panel, or a part of it alone, at the width it has beside the views."""
+    stretch(widget)
+    (part or widget.parent).grab().save(str(file))
+    print(f"written: {file}")
+
+
+def stretch(widget: object) -> None:
+    """Give the panel its width, and the height that all it holds needs."""
     parent = widget.parent
     parent.resize(WIDTH, 1200)
     parent.show()
@@ -58,8 +65,6 @@ def save(widget: object, file: Path) -> None:
     parent.resize(WIDTH, max(height, parent.sizeHint().height()))
     for _ in range(5):
         slicer.app.processEvents()
-    parent.grab().save(str(file))
-    print(f"written: {file}")
 
 
 @cache

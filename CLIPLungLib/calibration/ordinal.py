@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from CLIPLungLib.vocabulary import reached_cuts
 
@@ -38,7 +37,8 @@ class Calibration:
     def exceeds(self, malignancy_score: np.ndarray) -> np.ndarray:
         """(N, 3) probability that the mean rating reaches each cut, for (N,) malignancy scores."""
         logits = self.slope * np.asarray(malignancy_score, dtype=np.float64)[:, None] - np.array(self.offsets)
-        probability: np.ndarray = expit(logits)
+        # The logistic function, in the form that cannot overflow.
+        probability: np.ndarray = (1 + np.tanh(logits / 2)) / 2
         return probability
 
     def class_probabilities(self, malignancy_score: np.ndarray) -> np.ndarray:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from CLIPLungLib.errors import InputError, MissingPackageError
+from CLIPLungLib.image.mask_filters import smoothed_in_plane
 
 PRESENCE_RADIUS_MM = 5.0
 PRINCIPAL_DIRECTIONS = 32
@@ -34,7 +34,7 @@ def presence_at_click(
         radius_mm: what counts as near.
     """
     # Within planes only: neighbouring planes may not exist.
-    smooth = ndimage.uniform_filter(inside, (1, 3, 3), mode="nearest")
+    smooth = smoothed_in_plane(inside)
     steps_mm = [(np.arange(n) - (n - 1) / 2) * step for n, step in zip(inside.shape, spacing_mm, strict=True)]
     z, y, x = np.meshgrid(*steps_mm, indexing="ij", sparse=True)
     return float(smooth[z**2 + y**2 + x**2 <= radius_mm**2].max(initial=0.0))

@@ -1,12 +1,14 @@
 """The command `cliplung`: classify a nodule, run a cohort, prepare LIDC-IDRI, train, evaluate, demonstrate.
 
-Exit codes: 0 done, 1 unexpected fault, 2 refused input, 3 a cohort finished with failed rows, 130 stopped by the user.
+Exit codes: 0 done, 1 unexpected fault, 2 refused input, 3 a cohort finished with failed rows, 130 stopped by the user
+or by the end of a pipe.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -37,9 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=logging.INFO if options.verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s"
     )
     try:
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()
+        return code
     except CLIPLungError as error:
         print(f"cliplung: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        # `cliplung ... | head`: whoever reads the output has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_STOPPED
     except OSError as error:
         where = f"'{error.filename}': " if error.filename else ""
         print(
@@ -57,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="cliplung", description=f"How suspicious a lung nodule looks on CT, and why. {DISCLAIMER}"
     )
     parser.add_argument("--version", action="version", version=f"cliplung {__version__}")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say more about what is going on")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log details to standard error")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser)
     add_inference_commands(commands)
     add_followup_commands(commands)

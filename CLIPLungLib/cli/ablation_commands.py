@@ -1,4 +1,4 @@
-"""The command for what each term adds: ablation."""
+"""The command that measures what each loss term adds: ablation."""
 
 from __future__ import annotations
 
@@ -21,17 +21,23 @@ def add_ablation_commands(commands: Commands) -> None:
         commands,
         "ablation",
         _ablation,
-        "train the recipe with fewer terms, by several seeds, and say what each term adds; continues where it was stopped",
+        "train with subsets of the loss terms, over several seeds, and measure what each term adds; resumes a stopped run",
     )
     add_data(command)
     command.add_argument("--patches", type=Path, help="training patches (default: patches.npz of the data folder)")
     command.add_argument("--output", type=Path, required=True, help="folder of the run")
-    command.add_argument("--rows", nargs="+", help="train these only, so that processes can share the work")
-    command.add_argument("--seeds", nargs="+", type=int, default=SEEDS, help="(default: %(default)s)")
+    command.add_argument("--rows", nargs="+", help="train only these rows, so that processes can share the work")
     command.add_argument(
-        "--test-folds", nargs="+", type=int, default=TESTED_FOLDS, help="patients that judge (default: %(default)s)"
+        "--seeds", nargs="+", type=int, default=SEEDS, help=f"of the trainings (default: {_listed(SEEDS)})"
     )
-    command.add_argument("--page", type=Path, help="also put the table between the marks of this page")
+    command.add_argument(
+        "--test-folds",
+        nargs="+",
+        type=int,
+        default=TESTED_FOLDS,
+        help=f"to evaluate on; the others train (default: {_listed(TESTED_FOLDS)})",
+    )
+    command.add_argument("--page", type=Path, help="also update the generated table of this page")
     add_config(command)
     add_device(command)
 
@@ -56,3 +62,7 @@ def _ablation(options: argparse.Namespace) -> int:
         write_page_table(options.page, results)
         print(f"written: {options.page}")
     return write_figures(options.output / RESULTS_NAME, results)
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    return " ".join(map(str, numbers))

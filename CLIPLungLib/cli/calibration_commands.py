@@ -1,4 +1,4 @@
-"""Commands that fit a network to a place: calibrate."""
+"""The command that recalibrates a network on local cases: calibrate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ SUFFIX = ".safetensors"
 def add_calibration_commands(commands: Commands) -> None:
     """`calibrate`."""
     calibrate = add_command(
-        commands, "calibrate", _calibrate, "keep the network, fit its probabilities to local cases that it has not seen"
+        commands,
+        "calibrate",
+        _calibrate,
+        "refit the probabilities of a network on local cases that it was not trained on",
     )
     calibrate.add_argument(
         "table", type=Path, help="CSV with id,image,r,a,s,malignancy (1 to 5, or 0/1 outcome), or a data folder"
@@ -64,7 +67,7 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 
 def _require_new_file(output: Path) -> None:
-    """Before the long part: whether the weights can be written, and nothing is lost."""
+    """Check before the long computation that the weights can be written and overwrite nothing."""
     from tempfile import TemporaryFile
 
     from CLIPLungLib.atomic_write import cannot_write, remove_leftovers

@@ -1,4 +1,4 @@
-"""What 'classify' writes beside the answer when asked: similar cases, and heat maps of other things than suspicion."""
+"""Optional outputs of 'classify': similar cases, and heat maps of other targets than suspicion."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_extra_options(classify: argparse.ArgumentParser) -> None:
     classify.add_argument(
         "--similar",
         action="store_true",
-        help=f"also write the cases of the training data most alike: {', '.join(SIMILAR_FILES)}",
+        help=f"also write the most similar nodules of LIDC-IDRI: {', '.join(SIMILAR_FILES)}",
     )
     classify.add_argument(
         "--explain",
@@ -31,14 +31,14 @@ def add_extra_options(classify: argparse.ArgumentParser) -> None:
         choices=EXPLAINABLE,
         default=[],
         metavar="NAME",
-        help=f"also write heatmap_NAME.nrrd: where the network found what speaks for NAME ({', '.join(EXPLAINABLE)}); can be repeated",
+        help=f"also write heatmap_NAME.nrrd, the evidence for NAME ({', '.join(EXPLAINABLE)}); can be repeated",
     )
 
 
 def write_extras(
     options: argparse.Namespace, ct: CTVolume, classifier: NoduleClassifier, result: NoduleResult
 ) -> list[str]:
-    """Write what was asked for; returns what to tell the user, a line each."""
+    """Write what was asked for; returns the lines to print."""
     lines = [_write_explanation(name, options, ct, classifier, result) for name in dict.fromkeys(options.explain)]
     return lines + ([_write_similar(options, result)] if options.similar else [])
 

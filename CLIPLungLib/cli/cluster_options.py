@@ -1,4 +1,4 @@
-"""The options of `batch` that have workers compute."""
+"""The options of `batch` for worker processes and clusters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_cluster(command: argparse.ArgumentParser) -> None:
         "--scheduler", metavar="ADDRESS", help="compute on the workers of a Dask scheduler: tcp://HOST:PORT"
     )
     command.add_argument(
-        "--tls-ca", type=Path, metavar="FILE", help="certificate of the authority, for tls://HOST:PORT"
+        "--tls-ca", type=Path, metavar="FILE", help="certificate of the certificate authority, for tls://HOST:PORT"
     )
     command.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate of this computer")
     command.add_argument("--tls-key", type=Path, metavar="FILE", help="key of this computer")

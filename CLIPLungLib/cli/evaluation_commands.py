@@ -1,4 +1,4 @@
-"""Commands that measure: evaluate, robustness, saliency, model-card."""
+"""Commands of the evaluation: evaluate, robustness, saliency, model-card."""
 
 from __future__ import annotations
 
@@ -14,45 +14,51 @@ if TYPE_CHECKING:
 
 def add_evaluation_commands(commands: Commands) -> None:
     """`evaluate`, `robustness`, `saliency` and `model-card`."""
-    evaluate = add_command(commands, "evaluate", _evaluate, "figures of all runs of a folder, and the size-only floors")
-    robustness = add_command(
-        commands, "robustness", _robustness, "the same nodules under other conditions, out of fold"
+    evaluate = add_command(
+        commands, "evaluate", _evaluate, "out-of-fold metrics of all runs of a folder, and of the size-only baselines"
     )
-    saliency = add_command(commands, "saliency", _saliency, "whether heat maps lie on the nodule, out of fold")
-    card = add_command(commands, "model-card", _model_card, "the model card with its plots, from the files of figures")
+    robustness = add_command(
+        commands, "robustness", _robustness, "metrics under changed clicks, slices, noise and HU, out of fold"
+    )
+    saliency = add_command(
+        commands, "saliency", _saliency, "localisation and faithfulness of the heat maps, out of fold"
+    )
+    card = add_command(
+        commands, "model-card", _model_card, "write the model card, from the files of evaluate, robustness and saliency"
+    )
     for command in (evaluate, robustness, saliency, card):
         add_data(command)
     for command in (evaluate, card):
         source = command.add_mutually_exclusive_group(required=True)
         source.add_argument(
-            "--runs", type=Path, help="folder of the cross-validations, the main one named 'shipped'; or the only one"
+            "--runs", type=Path, help="folder of cross-validations; the main one is named 'shipped', or is the only one"
         )
-        source.add_argument("--answers", type=Path, help="answers that 'cliplung evaluate --keep-answers' wrote")
+        source.add_argument("--answers", type=Path, help="predictions written by 'cliplung evaluate --keep-answers'")
     for command in (robustness, saliency):
         command.add_argument(
             "--run", dest="run_folder", type=Path, required=True, help="folder of a finished cross-validation"
         )
         add_device(command)
     for command in (evaluate, robustness, saliency):
-        command.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
-    evaluate.add_argument("--keep-answers", type=Path, metavar="NPZ", help="also keep the main run's answers, small")
+        command.add_argument("--output", type=Path, required=True, help="JSON file for the results")
+    evaluate.add_argument("--keep-answers", type=Path, metavar="NPZ", help="also write the main run's predictions")
     saliency.add_argument(
         "--methods",
         nargs="+",
         default=["shipped"],
         metavar="METHOD",
-        help="of making maps, to compare; 'all', or some of those the documentation names (default: that of the product)",
+        help="saliency methods to compare: 'all', or names listed in the documentation (default: shipped)",
     )
     saliency.add_argument(
-        "--other-run", type=Path, metavar="RUN", help="the same from another seed: do its maps agree?"
+        "--other-run", type=Path, metavar="RUN", help="run with another seed, to compare the maps with"
     )
-    saliency.add_argument("--sample", type=int, metavar="N", help="judge N images only, drawn at random")
+    saliency.add_argument("--sample", type=int, metavar="N", help="use only N images, drawn at random")
     card.add_argument("--output", type=Path, required=True, help="folder for model_card.md")
-    card.add_argument("--results", type=Path, required=True, help="what 'cliplung evaluate' wrote")
-    card.add_argument("--robustness", type=Path, help="what 'cliplung robustness' wrote")
-    card.add_argument("--saliency", type=Path, help="what 'cliplung saliency' wrote")
+    card.add_argument("--results", type=Path, required=True, help="written by 'cliplung evaluate'")
+    card.add_argument("--robustness", type=Path, help="written by 'cliplung robustness'")
+    card.add_argument("--saliency", type=Path, help="written by 'cliplung saliency'")
     card.add_argument("--gallery", action="store_true", help="also show failures: pictures of patients' scans")
-    card.add_argument("--readme", type=Path, help="also put the main table between the marks of this README")
+    card.add_argument("--readme", type=Path, help="also update the generated table of this README")
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The command guidelines: what published guidelines say of a nodule that the reader describes."""
+"""The command guidelines: published guidelines for a nodule that the reader describes."""
 
 from __future__ import annotations
 
@@ -38,21 +38,23 @@ YES_NO_HELP = {
     "upper-lobe": "the nodule lies in an upper lobe",
     "spiculation": "the nodule is spiculated",
     "slow-growing": "growth over several CTs, too slow to count between two",
-    "proven-benign": "by a work-up",
-    "family-history": "of lung cancer",
-    "emphysema": "on the CT",
-    "immunosuppressed": "the patient is",
-    "known-cancer": "the patient has a cancer",
-    "high-risk": "of lung cancer, by the reader's estimate (Fleischner)",
+    "proven-benign": "proven benign by a work-up",
+    "family-history": "family history of lung cancer",
+    "emphysema": "emphysema on the CT",
+    "immunosuppressed": "the patient is immunosuppressed",
+    "known-cancer": "the patient has a known cancer",
+    "high-risk": "high risk of lung cancer, by the reader's estimate (Fleischner)",
 }
 
 
 def add_guideline_commands(commands: Commands) -> None:
     """`guidelines`."""
     command = add_command(
-        commands, "guidelines", _guidelines, "what Lung-RADS, Fleischner, BTS and Brock say of a nodule you describe"
+        commands, "guidelines", _guidelines, "Lung-RADS, Fleischner, BTS and Brock for a nodule that you describe"
     )
-    command.add_argument("--guideline", choices=(*GUIDELINES, ALL), default=ALL, help="which one (default: all)")
+    command.add_argument(
+        "--guideline", choices=(*GUIDELINES, ALL), default=ALL, help="guideline to apply (default: all)"
+    )
     command.add_argument("--json", action="store_true", help="print JSON")
     command.add_argument("--result", type=Path, metavar="FILE", help="sizes from a result.json of 'cliplung classify'")
     _add_size_options(command)
@@ -65,8 +67,8 @@ def _add_size_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("size")
     group.add_argument("--size", type=float, metavar="MM", help="mean of long and short axis")
     group.add_argument("--long", type=float, metavar="MM", help="longest diameter")
-    group.add_argument("--short", type=float, metavar="MM", help="longest diameter across it")
-    group.add_argument("--volume", type=float, metavar="MM3", help="by volumetry")
+    group.add_argument("--short", type=float, metavar="MM", help="longest perpendicular diameter")
+    group.add_argument("--volume", type=float, metavar="MM3", help="volume by volumetry")
     group.add_argument(
         "--solid", type=float, metavar="MM", help="mean diameter of a part-solid nodule's solid component"
     )
@@ -74,11 +76,11 @@ def _add_size_options(command: argparse.ArgumentParser) -> None:
 
 def _add_nodule_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("nodule")
-    _choice(group, "--type", NODULE_TYPES, "as the reader sees it")
+    _choice(group, "--type", NODULE_TYPES, "nodule type, as the reader sees it")
     _choice(group, "--context", CHOICES["context"], "how the nodule was found")
-    _choice(group, "--seen", CHOICES["seen"], "on a first CT, new since the prior CT, or known from it")
-    _choice(group, "--finding", FINDINGS, "another finding than a nodule, for Lung-RADS")
-    _choice(group, "--benign", BENIGN_FEATURES, "a benign feature, where there is one")
+    _choice(group, "--seen", CHOICES["seen"], "on a first CT, new since the prior CT, or known from the prior CT")
+    _choice(group, "--finding", FINDINGS, "finding other than a nodule, for Lung-RADS")
+    _choice(group, "--benign", BENIGN_FEATURES, "benign feature, if any")
     _choice(group, "--surveillance", SURVEILLANCE_POINTS, "which CT of a BTS surveillance this is")
     group.add_argument("--nodules", type=int, metavar="N", help="number of nodules on the CT")
     group.add_argument(
@@ -88,7 +90,7 @@ def _add_nodule_options(command: argparse.ArgumentParser) -> None:
         type=_underscored,
         choices=SUSPICIOUS_FEATURES,
         metavar="FEATURE",
-        help=f"features that make it suspicious, for category 4X: {', '.join(map(_dashed, SUSPICIOUS_FEATURES))}",
+        help=f"suspicious features, for category 4X: {', '.join(map(_dashed, SUSPICIOUS_FEATURES))}",
     )
     for name in ("juxtapleural", "upper-lobe", "spiculation", "slow-growing", "proven-benign"):
         _yes_no(group, name)
@@ -96,13 +98,16 @@ def _add_nodule_options(command: argparse.ArgumentParser) -> None:
 
 def _add_patient_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("patient")
-    group.add_argument("--age", type=float, metavar="YEARS")
-    _choice(group, "--sex", CHOICES["sex"], "female or male")
-    _choice(group, "--smoking", CHOICES["smoking"], "never, former or current")
+    group.add_argument("--age", type=float, metavar="YEARS", help="age")
+    _choice(group, "--sex", CHOICES["sex"], "sex")
+    _choice(group, "--smoking", CHOICES["smoking"], "smoking history")
     for name in ("family-history", "emphysema", "immunosuppressed", "known-cancer", "high-risk"):
         _yes_no(group, name)
     group.add_argument(
-        "--brock-model", choices=tuple(MODELS), default="2b", help="a: without, b: with spiculation (default 2b)"
+        "--brock-model",
+        choices=tuple(MODELS),
+        default="2b",
+        help="1: parsimonious, 2: full; a: without, b: with spiculation (default: 2b)",
     )
 
 
@@ -112,9 +117,11 @@ def _add_prior_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--prior-long", type=float, metavar="MM")
     group.add_argument("--prior-short", type=float, metavar="MM")
     group.add_argument("--prior-volume", type=float, metavar="MM3")
-    group.add_argument("--prior-solid", type=float, metavar="MM", help="its solid component; 0 for none")
-    group.add_argument("--prior-days", type=int, metavar="DAYS", help="from that CT to this one")
-    group.add_argument("--prior-category", choices=PRIOR_CATEGORIES, help="its Lung-RADS category")
+    group.add_argument(
+        "--prior-solid", type=float, metavar="MM", help="mean diameter of the solid component; 0 for none"
+    )
+    group.add_argument("--prior-days", type=int, metavar="DAYS", help="days from the prior CT to this one")
+    group.add_argument("--prior-category", choices=PRIOR_CATEGORIES, help="Lung-RADS category of the prior CT")
 
 
 def _guidelines(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Commands for those who read scans: classify, batch, demo."""
+"""Commands that run inference: classify, batch, demo."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ def add_inference_commands(commands: Commands) -> None:
     """`classify`, `batch` and `demo`."""
     classify = add_command(commands, "classify", _classify, "classify one nodule of one CT")
     classify.add_argument("ct", type=Path, help="NRRD, NIfTI, MHA or DICOM (file or folder)")
-    classify.add_argument("--series", metavar="UID", help="which series of a DICOM folder (its UID or the UID's end)")
+    classify.add_argument("--series", metavar="UID", help="series of a DICOM folder (its UID or the end of it)")
     classify.add_argument(
         "--output", type=Path, required=True, help="folder for result.json, heatmap.nrrd and report.png"
     )
     add_extra_options(classify)
     batch = add_command(commands, "batch", _batch, "classify every row of a table (id,image,r,a,s)")
-    batch.add_argument("cohort", type=Path, help="CSV; images relative to its folder")
+    batch.add_argument("cohort", type=Path, help="CSV file; image paths are relative to its folder")
     batch.add_argument("--output", type=Path, required=True, help="folder for results.csv")
     batch.add_argument("--heatmaps", action="store_true", help="also write heatmaps/<id>.nrrd")
     add_cluster(batch)
     for command, where in ((classify, SEGMENTATION_FILE), (batch, "segmentations/<id>.seg.nrrd")):
         command.add_argument("--segmentation", action="store_true", help=f"also write the outline: {where}")
-    demo = add_command(commands, "demo", _demo, "the whole way of work on a synthetic chest, or on your own CT")
-    demo.add_argument("--output", type=Path, default=Path("demo-output"))
+    demo = add_command(commands, "demo", _demo, "the whole workflow on a synthetic chest, or on your own CT")
+    demo.add_argument("--output", type=Path, default=Path("demo-output"), help="folder (default: demo-output)")
     demo.add_argument("--ct", type=Path, help="your own CT instead of the synthetic chest")
     for command, required in ((classify, True), (demo, False)):
         command.add_argument(
-            "--point", type=point, required=required, metavar="R A S", help="the nodule, three numbers in RAS mm"
+            "--point", type=point, required=required, metavar="R A S", help="the nodule: three coordinates in RAS mm"
         )
     for command in (classify, batch, demo):
-        command.add_argument("--checkpoint", type=Path, help="other weights than the bundled ones")
+        command.add_argument("--checkpoint", type=Path, help="weights (default: the bundled ones)")
         add_device(command)
 
 

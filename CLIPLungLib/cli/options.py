@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, the option --device, progress bars, and files of JSON."""
+"""Shared by all commands: exit codes, common options, progress bars, JSON files."""
 
 from __future__ import annotations
 

@@ -1,23 +1,38 @@
-"""Points on the command line, in any notation of numbers."""
+"""Points on the command line, in any notation of numbers; and no argument without a value."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 
 POINT_OPTIONS = ("--point", "--prior-point")
+# What looks like a number, also one that is written in a way that cannot be read.
+NUMBER_LIKE = re.compile(r"[-+]?[\d.,;][\d.,;e+-]*", re.IGNORECASE)
+# A comma within a number, in a text whose numbers are apart by something else.
+DECIMAL_COMMA = re.compile(r"\d,\d.*[;\s]|[;\s].*\d,\d")
+EMPTY = re.compile(r"(--[\w-]+=)?\s*")
 
 
 class PointParser(argparse.ArgumentParser):
-    """Takes the numbers of a point in any notation; argparse alone takes -5.6e+01 and -56. for options."""
+    """Takes the numbers of a point in any notation; argparse alone takes -5.6e+01 and -56. for options.
+
+    An empty argument is refused: as a path it would stand for the folder one is in, with whatever lies there.
+    """
 
     def parse_known_args(  # type: ignore[override] # one signature for argparse's overloads
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """As argparse's own."""
-        return super().parse_known_args(_with_joined_points(list(sys.argv[1:] if args is None else args)), namespace)
+        arguments = list(sys.argv[1:] if args is None else args)
+        for before, argument in pairwise([self.prog, *arguments]):
+            if EMPTY.fullmatch(argument) and before not in POINT_OPTIONS:
+                what = f"'{argument}'" if argument.strip() else f"the argument behind '{before}'"
+                self.error(f"{what} is empty: it may be a variable that is not set. Give it a value")
+        return super().parse_known_args(_with_joined_points(arguments), namespace)
 
 
 def _with_joined_points(arguments: list[str]) -> list[str]:
@@ -25,7 +40,8 @@ def _with_joined_points(arguments: list[str]) -> list[str]:
     joined, place = [], 0
     while place < len(arguments):
         if arguments[place] in POINT_OPTIONS:
-            taken = next((n for n in (3, 1) if _numbers(arguments[place + 1 : place + 1 + n])), 0)
+            behind = arguments[place + 1 : place + 4]
+            taken = next((n for n in (3, 1) if _numbers(behind[:n])), _number_like(behind))
             if taken:
                 joined.append(f"{arguments[place]}=" + " ".join(arguments[place + 1 : place + 1 + taken]))
                 place += 1 + taken
@@ -35,11 +51,19 @@ def _with_joined_points(arguments: list[str]) -> list[str]:
     return joined
 
 
+def _number_like(texts: Sequence[str]) -> int:
+    """How many of the first texts are meant for numbers: `point` says what is wrong with them."""
+    return next((n for n, text in enumerate(texts) if not NUMBER_LIKE.fullmatch(text)), len(texts))
+
+
 def _numbers(texts: Sequence[str]) -> list[float]:
-    """The three numbers of one text or of three; nothing when they are none."""
+    """The three numbers of one text or of three; nothing when they are none, or may be two with a decimal comma."""
+    joined = " ".join(text.strip() for text in texts)
     try:
-        found = [float(part) for part in " ".join(texts).replace(",", " ").replace(";", " ").split()]
+        found = [float(part) for part in joined.replace(",", " ").replace(";", " ").split()]
     except ValueError:
+        return []
+    if DECIMAL_COMMA.search(joined):
         return []
     return found if len(found) == 3 and all(map(math.isfinite, found)) else []
 

@@ -1,4 +1,4 @@
-"""The command for the paper itself: reproduce."""
+"""The command that reproduces the paper: reproduce."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_reproduction_commands(commands: Commands) -> None:
         commands,
         "reproduce",
         _reproduce,
-        "the published CLIP-Lung, trained and judged as in the paper and split by patient; continues where it was stopped",
+        "train and evaluate the published CLIP-Lung, split as in the paper and by patient; resumes a stopped run",
     )
     command.add_argument(
         "--setting",
@@ -28,16 +28,18 @@ def add_reproduction_commands(commands: Commands) -> None:
     )
     add_data(command)
     command.add_argument("--output", type=Path, required=True, help="folder of the run; all settings may share it")
-    command.add_argument("--text-encoder", choices=("clip", "minilm"), default="clip", help="clip as in the paper")
+    command.add_argument(
+        "--text-encoder", choices=("clip", "minilm"), default="clip", help="clip (default): as in the paper"
+    )
     weights = command.add_mutually_exclusive_group()
     weights.add_argument("--clip-weights", type=Path, help="CLIP ViT-B/16 of OpenAI as a safetensors file")
-    weights.add_argument("--download", action="store_true", help="fetch these weights from the Hugging Face hub")
+    weights.add_argument("--download", action="store_true", help="download these weights from the Hugging Face hub")
     command.add_argument("--epochs", type=int, help="instead of the paper's 100")
     command.add_argument("--rows", nargs="+", help="rows of the table (default: cross-entropy clip-lung)")
     command.add_argument("--splits", nargs="+", help="nodule (as published), patient (default: both)")
-    command.add_argument("--folds", nargs="+", type=int, help="train these only, so that processes can share the work")
+    command.add_argument("--folds", nargs="+", type=int, help="train only these, so that processes can share the work")
     command.add_argument("--config", type=Path, help="JSON settings (default: those of the paper)")
-    command.add_argument("--page", type=Path, help="also put the table between the marks of this page")
+    command.add_argument("--page", type=Path, help="also update the generated table of this page")
     add_device(command)
 
 

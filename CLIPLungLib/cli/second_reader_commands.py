@@ -1,4 +1,4 @@
-"""The command that gives trained weights a second reader: add-second-reader."""
+"""The command that adds a second reader to trained weights: add-second-reader."""
 
 from __future__ import annotations
 
@@ -23,13 +23,18 @@ def add_second_reader_commands(commands: Commands) -> None:
         commands,
         "add-second-reader",
         _add_second_reader,
-        "fit a second reader beside a trained network, complete the kept answers of its folds, calibrate both anew",
+        "fit a second reader (kernel ridge regression) for a trained network, add it to the out-of-fold predictions, recalibrate",
     )
     add_data(command)
     command.add_argument("--patches", type=Path, help="training patches (default: patches.npz of the data folder)")
-    command.add_argument("--answers", type=Path, required=True, help="kept answers of the network alone")
-    command.add_argument("--init", type=Path, help="the network's weights (default: those of the bundled model)")
-    command.add_argument("--output", type=Path, required=True, help="folder for the weights and the answers")
+    command.add_argument(
+        "--answers",
+        type=Path,
+        required=True,
+        help="predictions of the network alone, written by 'cliplung evaluate --keep-answers'",
+    )
+    command.add_argument("--init", type=Path, help="weights of the network (default: the bundled ones)")
+    command.add_argument("--output", type=Path, required=True, help="folder for the weights and the predictions")
     add_device(command)
 
 

@@ -1,4 +1,4 @@
-"""The command that makes the index of similar cases: similar-index."""
+"""The command that builds the index of similar cases: similar-index."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ if TYPE_CHECKING:
 def add_similar_commands(commands: Commands) -> None:
     """`similar-index`."""
     command = add_command(
-        commands, "similar-index", _similar_index, "the index of similar cases, from the answers of a cross-validation"
+        commands, "similar-index", _similar_index, "build the index of similar cases from out-of-fold predictions"
     )
     command.add_argument(
         "--answers",
         type=Path,
         required=True,
         metavar="NPZ",
-        help="answers that 'cliplung evaluate --keep-answers' wrote",
+        help="predictions written by 'cliplung evaluate --keep-answers'",
     )
     add_data(command)
     command.add_argument(
-        "--output", type=Path, required=True, help="file; beside weights.safetensors it is weights.similar.safetensors"
+        "--output",
+        type=Path,
+        required=True,
+        help="file to write; for weights.safetensors it must be weights.similar.safetensors beside it",
     )
-    command.add_argument("--checkpoint", type=Path, help="the weights it is for (default: the bundled ones)")
-    command.add_argument("--page", type=Path, help="also put the tables between the marks of this page in Markdown")
+    command.add_argument("--checkpoint", type=Path, help="weights that the index is for (default: the bundled ones)")
+    command.add_argument("--page", type=Path, help="also update the generated tables of this page")
 
 
 def _similar_index(options: argparse.Namespace) -> int:

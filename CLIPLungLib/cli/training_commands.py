@@ -1,4 +1,4 @@
-"""Commands for those who train: train, crossvalidate."""
+"""Commands that train: train, crossvalidate."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def add_training_commands(commands: Commands) -> None:
         commands,
         "train",
         _train,
-        "cross-validate, train on all folds, write a checkpoint; continues where it was stopped",
+        "cross-validate, train on all folds, write a checkpoint; resumes a stopped run",
     )
     crossvalidate = add_command(
         commands,
         "crossvalidate",
         _crossvalidate,
-        "train on all folds but one and answer for that one, for each fold in turn; a checkpoint per fold",
+        "train on all folds but one and predict that one, for each fold; one checkpoint per fold; resumes a stopped run",
     )
     for command in (train, crossvalidate):
         add_data(command)
@@ -38,7 +38,7 @@ def add_training_commands(commands: Commands) -> None:
             "--init",
             type=Path,
             metavar="FILE",
-            help="weights to start from, with their texts (fine-tuning); they must not know these patients",
+            help="weights to fine-tune, with their texts; they must not have been trained on these patients",
         )
         command.add_argument(
             "--clip-weights",
@@ -97,14 +97,14 @@ def _init(options: argparse.Namespace) -> Checkpoint | None:
 
 
 def _text_encoder(options: argparse.Namespace, config: TrainConfig) -> TextEncoder | None:
-    """The one whose weights the user names; without, training builds that of the settings."""
+    """The text encoder with the weights that the user gave; None lets training build that of the settings."""
     from CLIPLungLib.model.text_encoder import build_text_encoder
 
     return build_text_encoder(config.text_encoder, options.clip_weights) if options.clip_weights else None
 
 
 def _warn(options: argparse.Namespace, config: TrainConfig) -> None:
-    """Tell what the table leaves open, before hours of training."""
+    """Warn of folds and labels that are missing, before hours of training."""
     from CLIPLungLib.dataset.nodule_table import read_nodules
     from CLIPLungLib.training.requirements import not_learned
 

@@ -17,6 +17,8 @@ WHAT = "Table"
 MALIGNANCY, PATIENT, FOLD, DIAMETER, VOLUME = "malignancy", "patient_id", "fold", "diameter_mm", "volume_mm3"
 LOWEST_RATING, HIGHEST_RATING = 1.0, 5.0
 HIGHEST_FOLD = 999
+# No nodule is larger.
+LARGEST_MM, LARGEST_MM3 = 300.0, 2e7
 # Every spelling of a sign's column, in lower case -> the sign.
 SIGN_OF_COLUMN = {name.lower(): sign for sign in ATTRIBUTES for name in (sign.name, sign.title)}
 FURTHER_COLUMNS = frozenset({MALIGNANCY, PATIENT, FOLD, DIAMETER, VOLUME, *SIGN_OF_COLUMN})
@@ -58,10 +60,11 @@ class Case:
 
 @dataclass(frozen=True)
 class CaseTable:
-    """All rows, and whether the table names patients."""
+    """All rows, whether the table names patients, and the columns that mean nothing here."""
 
     cases: list[Case]
     names_patients: bool
+    unused: tuple[str, ...] = ()
 
 
 def read_cases(file: Path) -> CaseTable:
@@ -83,7 +86,7 @@ def read_cases(file: Path) -> CaseTable:
     _require_one_value(file, "patient", [(case.patient_id, case.fold) for case in cases], "fold")
     images = [(_image_key(case.row, file.parent), case.patient_id) for case in cases if case.row.image_path is not None]
     _require_one_value(file, "image", images, "patient_id")
-    return CaseTable(cases, PATIENT in table.cells[0])
+    return CaseTable(cases, PATIENT in table.cells[0], table.unused)
 
 
 @dataclass(frozen=True)
@@ -113,10 +116,10 @@ class _Cells:
             raise self.fault(column, "numbers")
         return values
 
-    def size(self, column: str) -> float:
+    def size(self, column: str, most: float) -> float:
         values = self.numbers(column)
-        if len(values) > 1 or any(value <= 0 for value in values):
-            raise self.fault(column, "one number above 0")
+        if len(values) > 1 or any(not 0 < value <= most for value in values):
+            raise self.fault(column, f"one number above 0 and not over {most:g}")
         return values[0] if values else math.nan
 
     def codes(self, column: str, sign: Attribute) -> tuple[int, ...]:
@@ -191,8 +194,8 @@ def _case(row: CohortRow, cells: _Cells, folder: Path, is_outcome: bool) -> Case
         truth=OUTCOME if by_outcome else READERS,
         n_readers=0 if by_outcome else len(values) or max(map(len, ratings.values())),
         ratings=ratings,
-        diameter_mm=cells.size(DIAMETER),
-        volume_mm3=cells.size(VOLUME),
+        diameter_mm=cells.size(DIAMETER, LARGEST_MM),
+        volume_mm3=cells.size(VOLUME, LARGEST_MM3),
     )
 
 

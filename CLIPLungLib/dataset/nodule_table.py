@@ -143,6 +143,7 @@ def read_nodules(folder: Path) -> list[Nodule]:
     if not nodules:
         raise InputError(f"{table} holds no nodule. {REMEDY}")
     _require_one_fold_per_patient(table, nodules)
+    _require_one_row_per_nodule(table, nodules)
     return nodules
 
 
@@ -162,6 +163,15 @@ def _require_one_fold_per_patient(table: Path, nodules: Sequence[Nodule]) -> Non
     for nodule in nodules:
         if fold_of_patient.setdefault(nodule.patient_id, nodule.fold) != nodule.fold:
             raise InputError(f"{table}: patient {nodule.patient_id} is in two folds. Give each patient one fold.")
+
+
+def _require_one_row_per_nodule(table: Path, nodules: Sequence[Nodule]) -> None:
+    """Answers are kept and compared by the nodule's id."""
+    seen: set[str] = set()
+    for nodule in nodules:
+        if nodule.nodule_id in seen:
+            raise InputError(f"{table}: nodule {nodule.nodule_id} stands in two rows. Give each nodule one row.")
+        seen.add(nodule.nodule_id)
 
 
 def _nodule(table: Path, row: dict[str, str], line: int) -> Nodule:
@@ -206,7 +216,7 @@ def _text(row: dict[str, str], column: str) -> str:
 
 def _whole(row: dict[str, str], column: str, least: int) -> int:
     try:
-        value = int(row[column])
+        value = int(row[column]) if "_" not in row[column] else least - 1
     except ValueError:
         value = least - 1
     if value < least:
@@ -237,7 +247,7 @@ def _finite(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    return value if math.isfinite(value) and "_" not in text else None
 
 
 def _mean_malignancy(row: dict[str, str]) -> float:

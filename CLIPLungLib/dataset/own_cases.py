@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from CLIPLungLib.atomic_write import remove_leftovers, writing
-from CLIPLungLib.dataset.case_table import Case, read_cases
+from CLIPLungLib.dataset.case_table import Case, CaseTable, read_cases
 from CLIPLungLib.dataset.data_folder import CROPS, crop_around, write_crop, write_nodules
 from CLIPLungLib.dataset.data_name import PREPARED_NAME, read_prepared
 from CLIPLungLib.dataset.nodule_table import TABLE_NAME, Nodule
@@ -31,6 +31,8 @@ from CLIPLungLib.inference.run_folder import Asked, locked, what_is_asked
 logger = logging.getLogger(__name__)
 SKIPPED_NAME = "skipped.csv"
 FOLDS, FOLD_SEED = 5, 0
+# So many notes of the reader are told; the record holds all of them.
+TOLD_NOTES = 5
 # The record of the crops is written anew after so many images.
 IMAGES_PER_RECORD = 20
 UNLABELLED = "There is neither a malignancy nor a sign to learn from. Fill in one of them, or remove the row."
@@ -45,7 +47,7 @@ class PreparedCases:
     Attributes:
         nodules: of the data folder.
         skipped: id of a row -> why it could not be used.
-        notes: what the user must know.
+        notes: what the user must know; what the reader of an image said among it.
     """
 
     nodules: list[Nodule]
@@ -88,7 +90,8 @@ def prepare_cases(table: Path, output: Path, progress: Progress | None = None) -
             )
         nodules = _nodules(usable)
         write_nodules(output, nodules)
-    return PreparedCases(nodules, skipped, _notes(nodules, read.names_patients, usable[0].fold is not None))
+    notes = [*_notes(nodules, read.names_patients, usable[0].fold is not None), *_unused(read), *_told(record)]
+    return PreparedCases(nodules, skipped, tuple(notes))
 
 
 @dataclass
@@ -99,11 +102,13 @@ class _Record:
         file: of the record.
         name: of the data.
         crops: id -> what was asked for.
+        notes: id -> what the reader of its image said.
     """
 
     file: Path
     name: str
     crops: dict[str, Asked]
+    notes: dict[str, str]
 
     @classmethod
     def take_over(cls, output: Path, name: str) -> _Record:
@@ -115,12 +120,13 @@ class _Record:
         for folder in filter(Path.is_dir, (output, output / CROPS)):
             remove_leftovers(folder)
         file = output / PREPARED_NAME
-        crops = read_prepared(output).get("crops")
+        before = read_prepared(output)
+        crops, notes = before.get("crops"), before.get("notes")
         if not isinstance(crops, dict):
             if (output / TABLE_NAME).exists():
                 raise InputError(f"{output} holds a data folder of another origin. Choose another output folder.")
             crops = {}
-        return cls(file, name, crops)
+        return cls(file, name, crops, notes if isinstance(notes, dict) else {})
 
     def keep(self, rows: Sequence[CohortRow]) -> set[str]:
         """The ids whose crops may stay; what is known of all others is forgotten before any of them is cut anew."""
@@ -130,12 +136,14 @@ class _Record:
             for name, known in self.crops.items()
             if name in asked and asked[name] == known and crop_file(self.file.parent, name).is_file()
         }
+        self.notes = {name: note for name, note in self.notes.items() if name in self.crops}
         self.write()
         return set(self.crops)
 
     def write(self) -> None:
         with writing(self.file) as temporary:
-            temporary.write_text(json.dumps({"name": self.name, "crops": self.crops}, indent=1), encoding="utf-8")
+            text = json.dumps({"name": self.name, "crops": self.crops, "notes": self.notes}, indent=1)
+            temporary.write_text(text, encoding="utf-8")
 
 
 def crop_file(folder: Path, nodule_id: str) -> Path:
@@ -155,6 +163,8 @@ def _cut(rows: Sequence[CohortRow], output: Path, record: _Record) -> Iterator[t
             fault = ct if isinstance(ct, str) else _cut_one(ct, row, output)
             if not fault:
                 record.crops[row.row_id] = what
+                if not isinstance(ct, str) and ct.source.get("note"):
+                    record.notes[row.row_id] = ct.source["note"]
             yield row, fault
         if place % IMAGES_PER_RECORD == 0:
             record.write()
@@ -174,6 +184,7 @@ def _attempt_to_read(image: Path) -> CTVolume | str:
 def _cut_one(ct: CTVolume, row: CohortRow, output: Path) -> str:
     """Write the crop of a row, or say why not: a case is refused where a click would be."""
     try:
+        row.require_series(ct.source.get("series_uid", ""))
         point = extract_patch(ct, row.point_ras(), PatchSpec()).center_ras
     except InputError as error:
         return str(error)
@@ -232,6 +243,19 @@ def _notes(nodules: Sequence[Nodule], names_patients: bool, names_folds: bool) -
             "all cases are in one fold: training needs two at least, as it judges each by networks that have not seen it."
         )
     return tuple(notes)
+
+
+def _unused(read: CaseTable) -> list[str]:
+    """The columns that mean nothing here: a misspelt one would be missed."""
+    names = ", ".join(read.unused)
+    return [f"columns that are not used: {names}."] if names else []
+
+
+def _told(record: _Record) -> list[str]:
+    """What the reader of the images said, the first few."""
+    told = [f"{name}: {note}" for name, note in list(record.notes.items())[:TOLD_NOTES]]
+    more = len(record.notes) - len(told)
+    return [*told, f"{more} more notes of this kind are in {record.file}."] if more > 0 else told
 
 
 def _write_skipped(output: Path, rows: Sequence[tuple[str, str]]) -> None:

@@ -1,1 +1,1 @@
-"""The whole way of work on the synthetic chest, with slicer-core in place of 3D Slicer."""
+"""The whole workflow on the synthetic chest, with slicer-core in place of 3D Slicer."""

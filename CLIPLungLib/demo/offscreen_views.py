@@ -5,9 +5,11 @@ Used with `standalone` only. VTK ends the process when no OpenGL is available, s
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,7 @@ class SliceView:
     """
 
     def __init__(self, application: StandaloneSlicer, name: str, size: tuple[int, int] = (640, 640)) -> None:
+        _load_triton_first()
         self._logic = application.slice_logics[name]
         self._renderer = vtk.vtkRenderer()
         self._renderer.GetActiveCamera().ParallelProjectionOn()
@@ -121,6 +124,18 @@ def probe() -> None:
     window = _window((8, 8))
     window.AddRenderer(vtk.vtkRenderer())
     window.Render()
+
+
+def _load_triton_first() -> None:
+    """Load triton, which torch loads with the first optimizer, before Mesa draws.
+
+    Each brings an LLVM. Some versions of Mesa lend theirs to every later library, and triton ends the process with it.
+    """
+    libraries = Path("/proc/self/maps")
+    if libraries.exists() and b"libLLVM" in libraries.read_bytes():
+        return  # Somebody has drawn before: too late.
+    with suppress(ImportError):
+        importlib.import_module("triton")
 
 
 def _window(size: tuple[int, int]) -> vtk.vtkRenderWindow:

@@ -1,4 +1,4 @@
-"""The whole way of work in one go: a CT, points, answers, report, pictures and a scene that 3D Slicer opens."""
+"""The whole workflow in one run: a CT, points, answers, report, pictures and a scene that 3D Slicer opens."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run_demo(
     checkpoint: Path | None = None,
     device: str = "auto",
 ) -> Iterator[str]:
-    """Make or read a CT, classify its points and write everything a user can look at; yields lines that tell what happened.
+    """Make or read a CT, classify its points and write all outputs; yields lines that say what was done.
 
     Args:
         output: folder for the files.

@@ -1,4 +1,4 @@
-"""Patient bootstrap: a figure and its 95 % interval when patients, with all their samples, are drawn again.
+"""Patient bootstrap: a figure with its 95 % interval; patients are resampled with all their samples.
 
 A draw is a row of weights: how often each sample is in it. A figure of merit takes all rows at once.
 Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), percentile intervals; whole patients are drawn
@@ -19,7 +19,7 @@ INTERVAL_PERCENT = (2.5, 97.5)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and how sure it is.
+    """A figure with its confidence interval.
 
     Attributes:
         value: of the samples as they are; None where the figure does not exist for them.
@@ -37,7 +37,7 @@ class Estimate:
 
 
 def patient_weights(patients: np.ndarray, repeats: int = BOOTSTRAPS, seed: int = 0) -> np.ndarray:
-    """How often each sample is drawn when as many patients as there are are drawn with replacement.
+    """How often each sample is in each bootstrap draw: as many patients as there are, drawn with replacement.
 
     Args:
         patients: (N,) patient of each sample.

@@ -1,4 +1,4 @@
-"""The results file: every cross-validation of a folder and the size-only floors on the same nodules, with patient bootstrap intervals."""
+"""The results file: every cross-validation of a folder and the size-only baselines on the same nodules, with patient bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def evaluate(
     repeats: int = BOOTSTRAPS,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
-    """All figures of finished cross-validations. Computes no network. Figures for which the data lack the truth are left out.
+    """All figures of finished cross-validations. Runs no network. Figures without labels in the data are left out.
 
     Args:
-        runs: on the same data; the last one is the main one, which is judged in every way.
+        runs: on the same data; the last one is the main one, for which every figure is computed.
         nodules: all rows of the table.
         repeats: of the bootstrap.
         progress: called before each setting with what is done, how many there are, and its name.
@@ -87,7 +87,7 @@ def _reference(answers: FoldAnswers, nodules: Sequence[Nodule]) -> ReaderReferen
 def _setting(
     chosen: np.ndarray, runs: Sequence[FinishedRun], fit: np.ndarray, nodules: Sequence[Nodule], repeats: int
 ) -> dict[str, Any]:
-    """Figures for the chosen answers; size-only floors are fitted on those in `fit`."""
+    """Figures for the chosen answers; size-only baselines are fitted on those in `fit`."""
     main = runs[-1]
     beside = size_floors(main, nodules, fit) | single_readers(main, nodules, fit)
     predictions = {name: one.of(chosen) for name, one in beside.items()}
@@ -109,14 +109,14 @@ def _setting(
 
 
 def size_floors(run: FinishedRun, nodules: Sequence[Nodule], fit: np.ndarray) -> dict[str, Predictions]:
-    """What the readers' diameter alone, and the run's own, predict for all of its answers; fitted on those in `fit` (V,)."""
+    """Size-only baselines for all answers, from the readers' diameter and from the run's own; fitted on those in `fit` (V,)."""
     reference = _reference(run.answers, nodules)
     sizes = {READERS_DIAMETER: reference.diameter_mm, OWN_DIAMETER: own_diameter_mm(run, run.answers)}
     return {name: size_predictions(size_mm, reference, fit) for name, size_mm in sizes.items()}
 
 
 def single_readers(run: FinishedRun, nodules: Sequence[Nodule], fit: np.ndarray) -> dict[str, Predictions]:
-    """What the network and the second reader predict without each other; nothing where the network reads alone. Args as of `size_floors`."""
+    """Predictions of the network alone and of the second reader alone; empty without a second reader. Args as of `size_floors`."""
     answers, reference = run.answers, _reference(run.answers, nodules)
     scores = {
         NETWORK_ALONE: network_alone(answers.malignancy_score, answers.second),
@@ -145,9 +145,9 @@ def _same(run: FinishedRun, main: FinishedRun, chosen: np.ndarray) -> np.ndarray
 def compare(
     predictions: Mapping[str, Predictions], reference: ReaderReference, floor: str, repeats: int = BOOTSTRAPS
 ) -> tuple[dict[str, Estimates], dict[str, Estimates]]:
-    """Figures of every prediction, and the paired differences of each to the floor's, all from the same draws of patients.
+    """Figures of every prediction, and their paired differences to the baseline, all from the same draws of patients.
 
-    Differences are about the images for which the floor is known; there are none without a floor.
+    Differences use the images with a baseline; without a baseline there are none.
     """
     weights = patient_weights(reference.patient, repeats)
     found: dict[str, Estimates] = {}

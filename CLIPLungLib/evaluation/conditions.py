@@ -1,6 +1,6 @@
-"""Conditions a scan can come in: clicks that miss, thick slices, noise, wrong HU, turned axes.
+"""Perturbations of scan and click: off-centre clicks, thick slices, noise, wrong HU, reversed axes.
 
-A condition changes a scan or a click and nothing else, so every difference in the answers is the condition's own. Conditions
+A condition changes a scan or a click and nothing else, so every difference in the predictions is due to it. Conditions
 are pure functions; the scan they are given stays as it is.
 """
 
@@ -75,7 +75,7 @@ def flipped(ct: CTVolume, axes_ijk: Sequence[int]) -> CTVolume:
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """A change that makes a condition.
+    """A perturbation.
 
     Attributes:
         key: in JSON.

@@ -1,4 +1,4 @@
-"""Cross-fitted predictions: what a network or a size alone predicts, calibrated on other folds than it is judged on."""
+"""Cross-fitted predictions of a network or of a size alone: calibrated on other folds than they are evaluated on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Predictions:
         classes: (N, 3) probabilities.
         signs: name of SIGN_NAMES -> (N,) level; empty for a size.
 
-    NaN in score or probability is no prediction: figures are about the others.
+    NaN in score or probability is no prediction and is left out of figures.
     """
 
     score: np.ndarray
@@ -45,7 +45,7 @@ class Predictions:
 
 
 def network_predictions(answers: FoldAnswers, calibrations: Mapping[int, Calibrations]) -> Predictions:
-    """What each fold's checkpoint says of its own fold: its answers under its own calibrations.
+    """The predictions of each fold's checkpoint for its held-out fold, under its own calibrations.
 
     Args:
         answers: of all folds.
@@ -70,12 +70,12 @@ def network_predictions(answers: FoldAnswers, calibrations: Mapping[int, Calibra
 
 
 def size_predictions(size_mm: np.ndarray, reference: ReaderReference, fit: np.ndarray) -> Predictions:
-    """What a size alone predicts: `score_predictions` of the diameter's logarithm; size_mm (N,)."""
+    """Predictions from a size alone: `score_predictions` of the diameter's logarithm; size_mm (N,)."""
     return score_predictions(np.log(size_mm), reference, fit)
 
 
 def score_predictions(score: np.ndarray, reference: ReaderReference, fit: np.ndarray) -> Predictions:
-    """What any score predicts, under the same kind of curve as the model.
+    """Predictions from any score, calibrated by the same kind of curve as the model.
 
     Args:
         score: (N,).

@@ -1,4 +1,4 @@
-"""Every figure of merit of a set of predictions: its key, its English label, whom it is about, and how it is computed."""
+"""Every figure of merit of a set of predictions: its key, label, cases and computation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Figure:
     """One figure of merit.
 
     Attributes:
-        n: how many images it is about.
+        n: number of images that it uses.
         value: of weights (R, N) over all images -> (R,).
     """
 

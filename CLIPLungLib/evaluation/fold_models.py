@@ -1,4 +1,4 @@
-"""The checkpoints of a finished cross-validation: for every fold the model that has not seen its patients, as a user would have it."""
+"""The checkpoints of a finished cross-validation: for every fold the model that was not trained on its patients."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class FoldModel:
 
     Attributes:
         fold: its number.
-        classifier: with the network that has not seen it, and calibrations of the other folds' answers.
-        nodules: of the fold, whose malignancy is known well enough to judge by.
+        classifier: with the network that was not trained on it, and calibrations fitted on the other folds.
+        nodules: of the fold, with enough readers or a known outcome.
     """
 
     fold: int

@@ -1,4 +1,4 @@
-"""How well the fold checkpoints' other statements hold on their own folds: sizes with intervals, class sets, warnings."""
+"""Held-out performance of the fold checkpoints' other outputs: sizes with intervals, class sets, warnings."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def measurement_figures(run: FinishedRun, answers: FoldAnswers, reference: Reade
     everyone = np.ones(len(outlined), dtype=bool)
     found = {
         "outlined": figure(outlined, everyone, metrics.mean),
-        "outline_in_doubt": figure(sizes_disagree(value_mm, answers.second), looked_at, metrics.mean),
+        "outline_in_doubt": figure(sizes_disagree(answers.diameter_mm, answers.second), looked_at, metrics.mean),
         "diameter_coverage": figure(_within(reference.diameter_mm, low_mm, high_mm), sized, metrics.mean),
         "diameter_median_relative_error": figure(np.abs(value_mm / reference.diameter_mm - 1), sized, metrics.median),
         "diameter_median_error_mm": figure(np.abs(error_mm), judged, metrics.median),

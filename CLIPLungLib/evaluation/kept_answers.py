@@ -1,4 +1,4 @@
-"""The answers of one finished run in one small file, from which all its figures can be computed again without networks.
+"""The out-of-fold predictions of a finished run in one small file, from which all its figures can be computed without networks.
 
 An .npz file of plain numbers. Per image: `nodule` (place among the ids), `kind`, `fold`, `refused`, `level_probabilities` in steps of
 1/10000, and the rest as float32. `facts` holds the bytes of a JSON text: name and epochs of the run, the calibrations of every fold,

@@ -1,4 +1,4 @@
-"""The old calibration against one renewed on local cases: figures with patient-bootstrap intervals."""
+"""The old calibration against the local recalibration: figures with patient-bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Figure = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure of merit: with the old calibration, with the renewed one on patients it was not fitted on, and what changed."""
+    """One figure of merit: with the old calibration, with the recalibration on held-out patients, and the difference."""
 
     before: Estimate
     after: Estimate
@@ -55,7 +55,7 @@ def _figures(event: np.ndarray) -> dict[str, Figure]:
 
 
 def verdict(compared: dict[str, Comparison]) -> str:
-    """In words, whether the renewed calibration is better, judged by the log loss."""
+    """In words, whether the recalibration is better, by its log loss."""
     change = compared[LOG_LOSS].change
     if change.value is None or change.value >= 0:
         return "After is NOT better than before on patients it was not fitted on."

@@ -1,4 +1,4 @@
-"""What one heat map is worth: does it lie within the readers' outline, does the answer hang on what it marks, what does it depend on."""
+"""Metrics of one heat map: localisation within the readers' outline, deletion and insertion, rank correlation with another map."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def lung_hu(patch: Patch) -> float:
 def deletion_and_insertion(
     heat: np.ndarray, patch: Patch, nodule_voxels: int, answer: Answer, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The answer while the most relevant voxels turn to lung, and while they alone are there (Petsiuk et al., BMVC 2018).
+    """Deletion and insertion: the probability while the most relevant voxels are replaced by lung, or alone are kept (Petsiuk et al., BMVC 2018).
 
     Args:
         heat: (Z, Y, X).
@@ -58,7 +58,7 @@ def deletion_and_insertion(
         seed: of the order of voxels that are alike.
 
     Returns:
-        (K,) each, by NODULE_VOLUMES. A good map makes the first fall soon and the second rise soon.
+        (K,) each, by NODULE_VOLUMES. A good map makes the first fall early and the second rise early.
     """
     exists = np.broadcast_to(patch.exists[:, None, None], heat.shape).ravel()
     voxels = np.flatnonzero(exists)

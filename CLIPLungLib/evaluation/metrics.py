@@ -167,7 +167,7 @@ def expected_calibration_error(
 
 
 def chance_calibration_error(probability: np.ndarray, seed: int = 0, bins: int = BINS) -> float:
-    """The mean ECE of these probabilities if they were exactly right: what chance alone leaves with so few cases.
+    """The expected ECE of perfectly calibrated probabilities for this number of cases.
 
     Args:
         probability: (N,) of positive.

@@ -1,4 +1,4 @@
-"""The model beside one reader: both against the mean of the other readers of the same nodule, every reader left out in turn."""
+"""The model and one reader, both against the mean of the other readers of the same nodule (leave one reader out)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Judge = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class LeftOut:
-    """P times a reader left out.
+    """P pairs of a left-out reader and the other readers.
 
     Attributes:
         code: (P,) that reader's.
@@ -60,7 +60,7 @@ def beside_one_reader(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """ONE_READER, MODEL and DIFFERENCE -> key of `figures.LABELS` -> estimate; n counts nodules.
 
-    The model's answer for a nodule stands once for each of its readers, so all three are about the same pairs and draws of patients.
+    The model's prediction for a nodule counts once per reader, so all three use the same pairs and draws of patients.
 
     Args:
         nodules: one per answer.
@@ -99,7 +99,7 @@ def _questions(nodules: Sequence[Nodule], predictions: Predictions) -> list[tupl
 
 
 def _as_a_reader(sign: str, predictions: Predictions) -> np.ndarray:
-    """(N,) the model's answers in the reader's way: a reader says yes or no where the model has a probability.
+    """(N,) the model's predictions, dichotomised where a reader says yes or no.
 
     Nearly all nodules have no calcification, so ranks among probabilities that all mean "none" would decide the figure.
     """

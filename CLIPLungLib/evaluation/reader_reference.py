@@ -1,4 +1,4 @@
-"""What the readers said of a set of nodules: the reference every prediction is compared with."""
+"""The reference standard: the readers' ratings and sizes of a set of nodules."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ReaderReference:
 
 
 def reader_codes(nodule: Nodule, sign: str) -> np.ndarray:
-    """(R,) what every reader said of a name of SIGN_NAMES or of MALIGNANCY: the code, or for calcification 1 where it is absent."""
+    """(R,) the rating of every reader for a name of SIGN_NAMES or MALIGNANCY: the code, or for calcification 1 where it is absent."""
     if sign == MALIGNANCY:
         return np.array(nodule.malignancy_ratings, dtype=np.float64)
     codes = np.array(nodule.ratings[CALCIFICATION if sign == CALCIFICATION_ABSENT else sign], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Robustness: the same nodules under other conditions, each answered by the checkpoint that has not seen its patient."""
+"""Robustness: the same nodules under perturbations, predicted by the checkpoint that was not trained on their patient."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def _answers(
 
 
 def join_pairs(parts: Sequence[Pairs]) -> Pairs:
-    """Those of several folds, each answered by the model that had not seen it."""
+    """Those of several folds, each answered by the model that was not trained on it."""
     arrays = [field.name for field in fields(Pairs) if field.name != "refused"]
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
     return Pairs(**joined, refused=sum(part.refused for part in parts))

@@ -1,8 +1,8 @@
-"""Saliency: do heat maps lie on the nodule, does the answer hang on what they mark, do they depend on what was learned? Out of fold.
+"""Evaluation of heat maps, out of fold: localisation, deletion and insertion, sensitivity to the weights.
 
-Every map is for the side the answer takes: for suspicion where the nodule is called malignant, for harmlessness where it is called
-benign. Every click is moved off the nodule's middle. With the nodule under the click, a blob around the click would do as well as a
-heat map without having seen anything; so each map is judged beside such a blob, and beside noise.
+Every map explains the predicted side: suspicion where the nodule is called malignant, harmlessness where it is called benign. Every
+click is moved off the nodule's centre, since a blob at a centred click would localise as well as a heat map without using the image.
+Each map is compared with such a blob and with noise.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def measure_saliency(
     device: str = "auto",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
-    """Figures of `saliency_summary.summarise` over all images with an outline, each by the network that has not seen its patient.
+    """Figures of `saliency_summary.summarise` over all images with an outline, each by the network that was not trained on its patient.
 
     Args:
         run: folder of a finished cross-validation.
         data_folder: of the table and its images.
         nodules: all rows of the table.
         methods: name -> method.
-        other_run: the same recipe from another seed, to compare the maps with.
+        other_run: the same recipe with another seed, to compare the maps with.
         sample: at most so many images, drawn at random, half of them in true context where there are enough; all unless given.
         device: where to compute.
         progress: called after each image.
@@ -71,7 +71,7 @@ def measure_saliency(
 
 
 def outlined_cases(nodules: Sequence[Nodule]) -> list[Case]:
-    """Every image that the readers' outline can be laid on: of a volume its own; of a cube or crop also that of the nodule's volume."""
+    """Every image with a readers' outline: a volume with its own; a cube or crop also with that of the nodule's volume."""
     return [
         (nodule, kind)
         for nodule in nodules
@@ -100,7 +100,7 @@ def sampled(cases: Sequence[Case], count: int | None, seed: int = 0) -> list[Cas
 def _models(
     run: Path, other_run: Path | None, nodules: Sequence[Nodule], device: str
 ) -> Iterator[tuple[FoldModel, Checkpoint | None]]:
-    """Fold after fold, with the checkpoint of the other run that has not seen the same patients."""
+    """Fold after fold, with the checkpoint of the other run for the same fold."""
     if other_run is None:
         yield from ((model, None) for model in fold_models(run, nodules, device))
         return

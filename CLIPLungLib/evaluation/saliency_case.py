@@ -1,4 +1,4 @@
-"""All heat maps of one nodule's image, judged beside the readers' outline and beside controls that have seen nothing."""
+"""All heat maps of one nodule's image, compared with the readers' outline and with image-independent controls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from CLIPLungLib.evaluation.map_measures import (
 )
 from CLIPLungLib.evaluation.saliency_controls import CONTROLS
 from CLIPLungLib.evaluation.saliency_question import HARMLESS, SUSPICIOUS, Method, Question
-from CLIPLungLib.evaluation.weight_randomisation import cascade, layers
+from CLIPLungLib.evaluation.weight_randomisation import cascade, layer_names
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.image.resample import grid_coordinates, sample_hu
@@ -99,7 +99,7 @@ def judge_case(
         data_folder: of the table and its images.
         nodule: with an image of this kind and an outline on it.
         kind: of the image.
-        classifier: that has not seen the patient.
+        classifier: not trained on the patient.
         methods: name -> method.
         other: of another run, whose network is asked the same.
         seed: of click, noise and random weights, together with the nodule's id.
@@ -133,7 +133,7 @@ def judge_case(
 
 
 def _question(nodule: Nodule, ct: CTVolume, point_ras: np.ndarray, classifier: NoduleClassifier, seed: int) -> Question:
-    """For the side the answer takes, by the path of a click that misses the nodule's middle.
+    """For the predicted side, by the inference code, with a click off the nodule's centre.
 
     Raises:
         InputError: the click is refused.
@@ -146,6 +146,7 @@ def _question(nodule: Nodule, ct: CTVolume, point_ras: np.ndarray, classifier: N
     planes, exists = network_inputs([reading.patch], checkpoint, classifier.device)
     return Question(
         network=checkpoint.network,
+        second_reader=checkpoint.second_reader,
         planes=planes,
         exists=exists,
         patch=reading.patch,
@@ -179,7 +180,7 @@ def _judged(heat: np.ndarray, inside: np.ndarray, question: Question, answer: An
 
 
 def _answer(question: Question, checkpoint: Checkpoint) -> Answer:
-    """From HU (K, Z, Y, X) to (K,) probabilities of the side asked for; no second look is taken."""
+    """From HU (K, Z, Y, X) to (K,) probabilities of the side asked for, without a second pass."""
     calibration = require_calibrations(checkpoint).probability
 
     def answer(hu: np.ndarray) -> np.ndarray:
@@ -188,7 +189,7 @@ def _answer(question: Question, checkpoint: Checkpoint) -> Answer:
         with torch.inference_mode():
             output = question.network(planes, exists)
         own = output.malignancy_score.cpu().numpy().astype(np.float64)
-        score = joint_score(own, second_readings(planes, exists, checkpoint, checkpoint.second_reader))
+        score = joint_score(own, second_readings(planes, exists, checkpoint, question.second_reader))
         malignant = calibration.malignancy_probability(score)
         return np.asarray(malignant if question.side == SUSPICIOUS else 1 - malignant)
 
@@ -197,18 +198,18 @@ def _answer(question: Question, checkpoint: Checkpoint) -> Answer:
 
 def _cascade(heat: np.ndarray, method: Method, question: Question, whole_only: bool) -> dict[str, float]:
     """Layer -> rank correlation; `whole_only` leaves the last, where all weights are random."""
-    found, last = {}, list(layers(question.network))[-1]
-    for layer, network in cascade(question.network, question.seed):
+    found, last = {}, layer_names(question.network, question.second_reader)[-1]
+    for layer, network, second_reader in cascade(question.network, question.second_reader, question.seed):
         if layer == last or not whole_only:
             # The average nodule is that of the trained network.
-            changed = replace(question, network=network, average_cell=None)
+            changed = replace(question, network=network, second_reader=second_reader, average_cell=None)
             found[layer] = rank_correlation(heat, method(changed), question.patch.exists)
     return found
 
 
 def _agreement(heat: np.ndarray, method: Method, question: Question, other: Checkpoint) -> float:
     """Rank correlation with the other network's map of the same patch for the same side."""
-    asked = replace(question, network=other.network, average_cell=other.average_cell)
+    asked = replace(question, network=other.network, second_reader=other.second_reader, average_cell=other.average_cell)
     return rank_correlation(heat, method(asked), question.patch.exists)
 
 

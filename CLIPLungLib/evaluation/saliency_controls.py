@@ -1,4 +1,4 @@
-"""Maps that have seen nothing, to judge heat maps by."""
+"""Image-independent control maps for the evaluation of heat maps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RANDOM_SD_MM = 3.0
 
 
 def blob(question: Question) -> np.ndarray:
-    """A Gaussian at the click, of the size of the usual nodule, that has seen nothing."""
+    """A Gaussian at the click, as wide as the typical nodule, independent of the image."""
     return np.asarray(blob_at(question.click_ras, question.patch) * question.patch.exists[:, None, None])
 
 
@@ -28,7 +28,7 @@ def random(question: Question) -> np.ndarray:
 
 
 def blob_at(click_ras: np.ndarray, patch: Patch) -> np.ndarray:
-    """(Z, Y, X) a Gaussian around the click: what a map would be that knows of clicks, and of nothing else."""
+    """(Z, Y, X) a Gaussian around the click: a map that knows the click only."""
     distances_mm = np.indices(patch.hu.shape)[::-1].T @ patch.ijk_to_ras[:3, :3].T + patch.ijk_to_ras[:3, 3] - click_ras
     found: np.ndarray = np.exp(-(distances_mm**2).sum(axis=-1).T / (2 * BLOB_SD_MM**2))
     return found

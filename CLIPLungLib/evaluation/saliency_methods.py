@@ -1,6 +1,6 @@
-"""Ways to say where in a patch an answer comes from, under one interface: a question in, relevance (Z, Y, X) in 0..1 out.
+"""Saliency methods under one interface: a question in, relevance (Z, Y, X) in 0..1 out.
 
-A map is asked for one side: what speaks for suspicion, or what speaks for harmlessness. Methods that cannot tell the sides apart
+A map explains one side: evidence for suspicion, or for harmlessness. Methods that cannot tell the sides apart
 (the gate, the outline) give the same map for both.
 """
 
@@ -14,8 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.evaluation.saliency_question import Method, Question
-from CLIPLungLib.inference.grad_cam import answer_with_grad_cam, heat_of_relevance
+from CLIPLungLib.evaluation.saliency_question import SUSPICIOUS, Method, Question
+from CLIPLungLib.inference.explain_targets import HARMLESSNESS, SUSPICION
+from CLIPLungLib.inference.grad_cam import heat_of_relevance
+from CLIPLungLib.inference.joint_heat import answer_with_joint_heat
 from CLIPLungLib.model.efficientnet import GIVEN
 from CLIPLungLib.model.image_encoder import (
     ChannelEncoder,
@@ -32,10 +34,17 @@ COVERED_PIXELS, COVERED_PLANES = 8, 3
 
 
 def shipped(question: Question) -> np.ndarray:
-    """The map a click gets."""
-    planes, exists, cell = question.planes, question.exists, question.average_cell
-    within = question.draws_outline
-    return _numpy(answer_with_grad_cam(question.network, planes, exists, cell, question.target, within)[1])
+    """The map that a user gets: of the network and, where there is one, of the second reader."""
+    found = answer_with_joint_heat(
+        (question.network, question.second_reader),
+        question.planes,
+        question.exists,
+        question.spec.spacing_mm[1],
+        question.average_cell,
+        (SUSPICION if question.side == SUSPICIOUS else HARMLESSNESS, question.target),
+        question.draws_outline,
+    )
+    return _numpy(found.heat)
 
 
 def grad_cam(question: Question) -> np.ndarray:
@@ -89,7 +98,7 @@ def integrated_gradients(question: Question) -> np.ndarray:
 
 
 def occlusion(question: Question) -> np.ndarray:
-    """How much the answer loses when a block becomes lung; blocks of 8 x 8 pixels and three planes side by side (Zeiler, ECCV 2014)."""
+    """Drop of the prediction when a block is replaced by lung; blocks of 8 x 8 pixels and three planes side by side (Zeiler, ECCV 2014)."""
     encoder = question.network.encoder
     with torch.no_grad():
         whole = encoder(question.planes, question.exists)
@@ -108,13 +117,13 @@ def occlusion(question: Question) -> np.ndarray:
 
 
 def gate(question: Question) -> np.ndarray:
-    """The learned gate alone: where the network holds a cell for nodule, whatever it thinks of it."""
+    """The gate alone: attention to nodule cells, independent of the malignancy score."""
     maps = _encoded(question)
     return _heat(question, maps.weight, maps)
 
 
 def outline(question: Question) -> np.ndarray:
-    """Control: the network's outline alone, which says where the nodule is and nothing of the answer."""
+    """Control: the network's outline alone, which shows the nodule but not what the prediction depends on."""
     if not question.draws_outline:
         raise InputError(
             "This network draws no outline. Leave out the method 'outline' and those that end in '_in_outline'."
@@ -124,7 +133,7 @@ def outline(question: Question) -> np.ndarray:
 
 
 def grad_cam_in_outline(question: Question) -> np.ndarray:
-    """Grad-CAM times the outline's probability: where the relevance lies within what the network outlines."""
+    """Grad-CAM times the outline's probability: the relevance within the network's outline."""
     return np.asarray(grad_cam(question) * outline(question))
 
 

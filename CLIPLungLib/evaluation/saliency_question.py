@@ -1,4 +1,4 @@
-"""What a heat map is asked for: one patch, one network, one side of the answer."""
+"""The input of a saliency method: one patch, its readers, one side of the prediction."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from CLIPLungLib.evaluation.map_measures import lung_hu
 from CLIPLungLib.image.patch import Patch, PatchSpec
 from CLIPLungLib.model.network import CLIPLungNetwork, NetworkOutput
+from CLIPLungLib.model.second_reader import SecondReader
 
 SUSPICIOUS, HARMLESS = 1.0, -1.0
 
@@ -21,6 +22,7 @@ class Question:
 
     Attributes:
         network: in evaluation mode.
+        second_reader: None where the network reads alone.
         planes: (1, Z, H, W) grey values.
         exists: (1, Z) bool.
         patch: the same in HU and in space.
@@ -33,6 +35,7 @@ class Question:
     """
 
     network: CLIPLungNetwork
+    second_reader: SecondReader | None
     planes: Tensor
     exists: Tensor
     patch: Patch

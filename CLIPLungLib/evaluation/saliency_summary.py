@@ -1,4 +1,4 @@
-"""From judged maps to figures with intervals: by method, and by size, kind of image and side of the answer."""
+"""Figures with intervals from the metrics of all maps: by method, and by size, kind of image and side of the prediction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: where a nodule is seen, and which answers of a run the figures of a setting are about."""
+"""Settings: the kind of image a nodule is shown in, and which answers of a run each setting uses."""
 
 from __future__ import annotations
 

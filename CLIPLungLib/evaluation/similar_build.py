@@ -1,4 +1,4 @@
-"""The index of similar cases, from the kept answers of the cross-validation that the weights were calibrated with."""
+"""The index of similar cases, from the out-of-fold predictions that the weights were calibrated with."""
 
 from __future__ import annotations
 

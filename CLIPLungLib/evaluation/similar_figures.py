@@ -1,4 +1,4 @@
-"""How well the readers of similar nodules tell what the readers of a nodule said, on patients and by networks other than its own."""
+"""How well the ratings of similar nodules predict a nodule's own ratings, across patients and networks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ USUAL_PERCENT = 95.0
 
 @dataclass(frozen=True, eq=False)
 class RatedNodules:
-    """N nodules, answered by networks that have not seen them.
+    """N nodules with out-of-fold predictions.
 
     Attributes:
         features: (N, FEATURE_COUNT) of those answers.
@@ -41,7 +41,7 @@ class RatedNodules:
 
 
 def told_by_neighbours(nodules: RatedNodules, metrics: Sequence[Metric]) -> tuple[np.ndarray, np.ndarray]:
-    """What neighbours tell, fold after fold, with a metric of its own for each.
+    """Predictions from the neighbours' ratings, fold after fold, each with its own metric.
 
     Neighbours are of other folds: of other patients, and answered by another network, as those of a new nodule are.
 
@@ -82,13 +82,13 @@ def chosen_metric(correlations: dict[str, float]) -> Metric:
 
 
 def metrics_of_folds(nodules: RatedNodules) -> list[Metric]:
-    """For each fold, rising, the metric that is the best one within the other folds: what is judged had no say."""
+    """For each fold, rising, the metric that is best within the other folds (nested selection)."""
     folds = np.unique(nodules.fold)
     return [chosen_metric(compare_metrics(nodules.of(nodules.fold != fold))) for fold in folds]
 
 
 def agreements(nodules: RatedNodules, told: np.ndarray) -> dict[str, Agreement]:
-    """One of COMPARED -> how well neighbours and network tell it, of the same nodules."""
+    """One of COMPARED -> how well neighbours and network predict it, for the same nodules."""
     found = {}
     for column, name in enumerate(COMPARED):
         readers, network = nodules.readers[:, column], nodules.network[:, column]

@@ -1,4 +1,4 @@
-"""The ways to compare nodules that an index of similar cases chooses from: each a linear map of `similar.features`."""
+"""The candidate metrics of an index of similar cases: each a linear map of `similar.features`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Metric:
     Attributes:
         name: in words.
         selection: (FEATURE_COUNT, L) what is looked at.
-        whitens: whether what always goes together counts once.
+        whitens: whether the features are whitened, so that correlated ones count once.
     """
 
     name: str

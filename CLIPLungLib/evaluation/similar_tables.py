@@ -16,10 +16,10 @@ def similar_tables(index: SimilarIndex) -> str:
     nodules, patients = len(index.nodule_ids), len(set(index.patient_ids))
     return (
         f"Spearman correlation with the mean of the readers (95 % bootstrap interval by patient), in {nodules} nodules of {patients} patients "
-        f"of LIDC-IDRI, out of fold: the {NEIGHBOURS} neighbours are of other patients and were answered by other networks.\n\n"
+        f"of LIDC-IDRI, out of fold: the {NEIGHBOURS} neighbours are of other patients and were predicted by other networks.\n\n"
         f"{_figures_table(index)}\n\n"
-        "Mean of these ten correlations for every way to compare that was tried. For the table above, each fold was told by the way that "
-        f"is best in the other folds; the index compares by the best one of all.\n\n{_choices_table(index)}"
+        "Mean of these ten correlations for every metric that was tried. For the table above, the metric of each fold was selected on the other "
+        f"folds; the index uses the best one overall.\n\n{_choices_table(index)}"
     )
 
 
@@ -35,7 +35,7 @@ def write_similar_tables(page: Path, index: SimilarIndex) -> None:
 def _figures_table(index: SimilarIndex) -> str:
     figures = [(TITLES[name], index.figures[name]) for name in COMPARED]
     return markdown_table(
-        ["what readers said", f"mean of the {NEIGHBOURS} neighbours' readers", "the model itself", "n"],
+        ["readers' rating", f"mean of the {NEIGHBOURS} neighbours' readers", "the model itself", "n"],
         [[title, str(own.neighbours), str(own.network), str(own.neighbours.n)] for title, own in figures],
     )
 

@@ -85,7 +85,7 @@ def rule_text(results: Mapping[str, Any]) -> str:
     """How the figures came about, in one paragraph."""
     readers = results["fewest_readers"]
     return (
-        f"Out of fold by patient ({len(results['folds'])} folds), by the path of a click: two looks, the second centred on the outline. "
+        f"Out of fold by patient ({len(results['folds'])} folds), end to end: two passes, the second centred on the outline. "
         f"Nodules with >= {readers} reader{'s' * (readers != 1)} unless said otherwise. {_outcome_text(results)}"
         "Benign is a mean rating < 2.5, unsure 2.5 to 3.5, malignant > 3.5; the event is a mean > 3, so exactly 3 is no event, "
         f"and the AUC above against below 3 leaves it out. Intervals: 95 %, {results['bootstraps']} patient bootstraps. "
@@ -98,13 +98,13 @@ def _outcome_text(results: Mapping[str, Any]) -> str:
     if not own["outcomes"]:
         return ""
     return (
-        f"The truth of {own['outcomes']} of {own['nodules']} nodules is their outcome, which counts as a rating of 1 (benign) "
+        f"The reference of {own['outcomes']} of {own['nodules']} nodules is their outcome, which counts as a rating of 1 (benign) "
         "or 5 (malignant). "
     )
 
 
 def all_tables(results: Mapping[str, Any]) -> dict[str, str]:
-    """Heading -> table, in the order in which they are shown. What the data have no truth for is not there."""
+    """Heading -> table, in the order in which they are shown. Tables without labels in the data are left out."""
     settings, main = results["settings"], results["main_setting"]
     tables = {}
     for setting, keys in ((main, MAIN), (ALL_NODULES, PER_CLASS)):
@@ -116,21 +116,21 @@ def all_tables(results: Mapping[str, Any]) -> dict[str, str]:
         tables[f"Signs, with the mean of all readers, {SETTING_LABELS[main]}"] = signs_table(results)
     if settings[main][BESIDE_ONE_READER][MODEL]:
         tables[f"The model beside one reader, {SETTING_LABELS[main]}"] = one_reader_table(results)
-    tables["The model where nodules are seen otherwise"] = settings_table(results)
+    tables["The model by kind of image"] = settings_table(results)
     tables["Sizes, class sets and warnings of the model"] = statements_table(results)
     return tables
 
 
 def left_out_text(results: Mapping[str, Any]) -> str:
-    """What is not there for want of truth; empty where all is."""
+    """What is left out for lack of labels; empty where nothing is."""
     own = results["settings"][results["main_setting"]]
     missing = []
     if READERS_DIAMETER not in own["figures"]:
-        missing.append("no readers' diameter, so no floor by it and no error of the size")
+        missing.append("no readers' diameter, so no size-only baseline and no error of the size")
     if not any(f"spearman_{sign}" in own["figures"][results["main_run"]] for sign in SIGN_NAMES):
         missing.append("no ratings of signs")
     if not own[BESIDE_ONE_READER][MODEL]:
-        missing.append("no nodule with three readers, so no reader to stand beside")
+        missing.append("no nodule with three readers, so no comparison with one reader")
     return f"Left out, for the data have {'; '.join(missing)}." if missing else ""
 
 
@@ -141,7 +141,7 @@ def results_text(results: Mapping[str, Any]) -> str:
 
 
 def write_readme_table(readme: Path, results: Mapping[str, Any]) -> None:
-    """Put the one table that a first reader wants between the README's marks.
+    """Put the summary table between the README's marks.
 
     Raises:
         InputError: the file cannot be read, or has no such marks.
@@ -166,14 +166,14 @@ def readme_table(results: Mapping[str, Any]) -> str:
 
 
 def runs_table(results: Mapping[str, Any], setting: str, keys: Sequence[str]) -> str:
-    """A row per floor and run, a column per figure."""
+    """A row per baseline and run, a column per figure."""
     found = results["settings"][setting]["figures"]
     rows = [[_run_label(results, name), *(_cell(own[key]) for key in keys)] for name, own in found.items()]
     return markdown_table(["", *(LABELS[key] for key in keys)], rows)
 
 
 def gains_table(results: Mapping[str, Any], setting: str) -> str:
-    """Paired differences to the floor: a row per run."""
+    """Paired differences to the baseline: a row per run."""
     gains = results["settings"][setting][GAINS]
     rows = [
         [_run_label(results, name), *(_cell(own[key], signed=True) for key in PER_SETTING)]
@@ -209,7 +209,7 @@ def one_reader_table(results: Mapping[str, Any]) -> str:
 
 
 def settings_table(results: Mapping[str, Any]) -> str:
-    """The model and the floor, a row per setting."""
+    """The model and the baseline, a row per setting."""
     settings, rows = results["settings"], []
     for setting in settings:
         for name in (READERS_DIAMETER, results["main_run"]):

@@ -1,6 +1,6 @@
-"""Networks that have lost what they learned, layer by layer from the answer to the image (Adebayo et al., NeurIPS 2018).
+"""Cascading weight randomisation, from the output to the input (Adebayo et al., NeurIPS 2018).
 
-A map that stays as it was shows the image, not the network.
+A map that does not change depends on the image only, not on what was learned.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from copy import deepcopy
 import torch
 
 from CLIPLungLib.model.network import CLIPLungNetwork
+from CLIPLungLib.model.second_reader import FrozenFeatures, SecondReader
 
-HEADS, GATE_AND_OUTLINE = "heads", "gate and outline"
+HEADS, GATE_AND_OUTLINE, SECOND_READER = "heads", "gate and outline", "second reader"
 # A stage of a trunk, another part of a trunk, or a part of the encoder.
 LAYER = re.compile(r"encoder\.((?:trunk\.)?stages\.\d+|trunk\.\w+|\w+)")
 
@@ -26,15 +27,36 @@ def layers(network: CLIPLungNetwork) -> dict[str, list[str]]:
     return found
 
 
-def cascade(network: CLIPLungNetwork, seed: int) -> Iterator[tuple[str, CLIPLungNetwork]]:
-    """Layer after layer, with a network that has fresh weights up to and with it; the same network, changed, every time."""
+def layer_names(network: CLIPLungNetwork, second_reader: SecondReader | None) -> list[str]:
+    """The steps of `cascade`."""
+    return [*layers(network), *([] if second_reader is None else [SECOND_READER])]
+
+
+def cascade(
+    network: CLIPLungNetwork, second_reader: SecondReader | None, seed: int
+) -> Iterator[tuple[str, CLIPLungNetwork, SecondReader | None]]:
+    """Layer after layer, with a network that has fresh weights up to and with it; the same network, changed, every time.
+
+    At last the second reader, too, has lost what it learned: a fresh trunk, and every coefficient is that of another nodule.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = CLIPLungNetwork(network.config).state_dict()
     changed = deepcopy(network)
     for layer, names in layers(network).items():
         changed.load_state_dict({name: fresh[name] for name in names}, strict=False)
-        yield layer, changed
+        yield layer, changed, second_reader
+    if second_reader is not None:
+        yield SECOND_READER, changed, _randomised(second_reader, seed)
+
+
+def _randomised(reader: SecondReader, seed: int) -> SecondReader:
+    changed = deepcopy(reader)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        changed.features.load_state_dict(FrozenFeatures().state_dict())
+        changed.coefficients.copy_(reader.coefficients[torch.randperm(len(reader.coefficients))])
+    return changed
 
 
 def _layer(tensor: str) -> str:

@@ -1,1 +1,1 @@
-"""Before and after: the same nodule in an earlier CT, how it has grown, and whether that is more than measuring again would give."""
+"""Follow-up: the same nodule in a prior CT, its growth, and whether that exceeds the repeatability."""

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from CLIPLungLib.followup.itk import simple_itk
 from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.itk import simple_itk
 from CLIPLungLib.image.resample import sample_as_stored
 
 # Lung, vessels and nodules; denser tissue counts as equal, lest ribs outweigh the lung.
@@ -87,7 +87,7 @@ def whole_block(ct: CTVolume, step_mm: float) -> Block:
 
 
 def thinned_out(ct: CTVolume, step_mm: float) -> CTVolume:
-    """The scan with its voxels averaged to about `step_mm`; a plane is in memory at a time."""
+    """The scan downsampled by averaging to about `step_mm`; a plane is in memory at a time."""
     sizes = np.maximum(1, np.round(step_mm / ct.spacing_mm)).astype(int)
     i_size, j_size, k_size = np.minimum(sizes, ct.size_ijk).tolist()
     planes, rows, columns = (n // size for n, size in zip(ct.hu.shape, (k_size, j_size, i_size), strict=True))

@@ -1,18 +1,16 @@
-"""Whole cohorts before and after: the columns of `results.csv` about the earlier scan of every row that names one."""
+"""Follow-up in cohorts: the columns of `results.csv` about the prior scan of every row that names one."""
 
 from __future__ import annotations
 
 import logging
-from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.followup.comparison import Comparison, comparison_of, days_of, require_two_scans
-from CLIPLungLib.followup.dates import read_date
+from CLIPLungLib.followup.dates import date_of_scan
 from CLIPLungLib.followup.registration import propose_place
 from CLIPLungLib.image.ct_volume import CTVolume
-from CLIPLungLib.image.dicom.acquisition_date import acquisition_date
 from CLIPLungLib.image.read import read_ct
 from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.inference.cohort import FurtherColumns
@@ -53,7 +51,12 @@ def comparison_columns(cohort: Path, classifier: NoduleClassifier) -> FurtherCol
         if row.prior is None:
             return dict.fromkeys(COMPARISON_COLUMNS, "")
         try:
-            return _cells(_compared(row, row.prior, result, classifier, read(row.image), read(row.prior.image_path)))
+            # Before anything is read: without a path any image would do.
+            if row.prior.fault or row.prior.image_path is None:
+                raise InputError(row.prior.fault)
+            prior = read(row.prior.image_path)
+            found = _compared(row, row.prior, result, classifier, read(row.image), prior)
+            return _cells(found, prior.source.get("note", ""))
         except InputError as error:
             return _failed(str(error))
         except Exception as error:  # every other fault of a row, named with its type
@@ -71,12 +74,10 @@ def _compared(
     current: CTVolume,
     prior: CTVolume,
 ) -> Comparison:
-    if asked.fault:
-        raise InputError(asked.fault)
     require_two_scans(current, prior)
     dates = (
-        _date(asked.current_date, "the CT", row.image, current),
-        _date(asked.prior_date, "the prior CT", asked.image_path, prior),
+        date_of_scan(asked.current_date, "the CT", row.image, current),
+        date_of_scan(asked.prior_date, "the prior CT", asked.image_path or Path(), prior),
     )
     days_of(dates)
     match = propose_place(current, row.point_ras(), prior) if asked.point_mm is None else None
@@ -84,22 +85,15 @@ def _compared(
     return comparison_of(result, before, (current, prior), match, dates)
 
 
-def _date(written: str, whose: str, image: Path, ct: CTVolume) -> date | None:
-    """The date of the table, or that of the DICOM series; None where neither is there."""
-    if not written and ct.source.get("format") == "DICOM":
-        written = acquisition_date(image, ct.source.get("series_uid", ""))
-    return read_date(written, whose) if written else None
-
-
 def _failed(error: str) -> dict[str, str]:
     return dict.fromkeys(COMPARISON_COLUMNS, "") | {"comparison_status": "failed", "comparison_error": error}
 
 
-def _cells(found: Comparison) -> dict[str, str]:
+def _cells(found: Comparison, prior_note: str) -> dict[str, str]:
     r, a, s = (f"{value:.3f}" for value in found.prior.point_ras)
     cells = dict.fromkeys(COMPARISON_COLUMNS, "") | {
         "comparison_status": "ok",
-        "comparison_warnings": " ".join(found.warnings),
+        "comparison_warnings": " ".join([*found.warnings, *([f"Prior CT: {prior_note}"] if prior_note else [])]),
         "prior_r": r,
         "prior_a": a,
         "prior_s": s,

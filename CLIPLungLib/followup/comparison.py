@@ -164,13 +164,28 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
+def _same_voxels(first: np.ndarray, second: np.ndarray) -> bool:
+    if first.shape != second.shape:
+        return False
+    # A few voxels tell most scans apart.
+    some = tuple(slice(None, None, max(1, n // 8)) for n in first.shape)
+    return bool(np.array_equal(first[some], second[some]) and np.array_equal(first, second))
+
+
 def _scan_warnings(current: CTVolume, prior: CTVolume) -> list[str]:
+    if _same_voxels(current.hu, prior.hu):
+        return [
+            "Both CTs hold the same voxels: one scan was given twice, and nothing can be said of growth. Choose the prior CT."
+        ]
+    warnings = []
+    if current.patient_id and prior.patient_id and current.patient_id != prior.patient_id:
+        warnings.append("The two CTs name different patients (PatientID): make sure that they are of one.")
     thickest = [float(ct.spacing_mm.max()) for ct in (current, prior)]
-    if abs(thickest[0] - thickest[1]) <= LIKE_SLICES_MM:
-        return []
-    return [
-        f"The slices differ ({thickest[0]:.1f} mm now, {thickest[1]:.1f} mm before): the change of volume is less sure than stated."
-    ]
+    if abs(thickest[0] - thickest[1]) > LIKE_SLICES_MM:
+        warnings.append(
+            f"The slices differ ({thickest[0]:.1f} mm now, {thickest[1]:.1f} mm before): the change of volume is less sure than stated."
+        )
+    return warnings
 
 
 def _model_warnings(after: NoduleResult, before: NoduleResult) -> list[str]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from pathlib import Path
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.dicom.acquisition_date import acquisition_date
 
-WRITTEN = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})")
+# DICOM of before 1993 has dots.
+WRITTEN = re.compile(r"(\d{4})[-.]?(\d{2})[-.]?(\d{2})")
 # CT did not exist before.
 FIRST_YEAR = 1972
 
@@ -28,6 +32,22 @@ def read_date(text: str, whose: str) -> date:
     return day
 
 
+def date_of_scan(given: str | None, whose: str, path: Path, ct: CTVolume) -> date | None:
+    """The date given, or that of the DICOM series; None where neither is there, or the DICOM's is none (anonymised).
+
+    Raises:
+        InputError: the date given is none.
+    """
+    if given:
+        return read_date(given, whose)
+    if ct.source.get("format") != "DICOM":
+        return None
+    try:
+        return read_date(acquisition_date(path, ct.source.get("series_uid", "")), whose)
+    except InputError:
+        return None
+
+
 def days_between(prior: date, current: date) -> int:
     """Days from the prior scan to the current one.
 
@@ -37,7 +57,7 @@ def days_between(prior: date, current: date) -> int:
     days = (current - prior).days
     if days == 0:
         raise InputError(
-            f"Both CTs are of {current}: nothing grows in no time. Check the dates, or compare without them."
+            f"Both CTs are of {current}: nothing grows in no time. Check the dates; give the true ones where anonymisation has replaced them."
         )
     if days < 0:
         raise InputError(f"The prior CT ({prior}) is later than the current one ({current}). Exchange the two CTs.")

@@ -1,7 +1,7 @@
-"""The volume of a solid nodule by its density: what follow-up compares, as an outline drawn twice differs by more than a nodule grows.
+"""Density-based volume of a solid nodule, for follow-up: outlines of two scans differ by more than a nodule grows.
 
 Within and just around the outline, tissue is what is brighter than half-way between the lung and the nodule. Vessels thinner than the
-nodule are cut off by an opening. Each voxel counts by its share of tissue, so that voxels of another size give the same volume.
+nodule are cut off by an opening. Each voxel counts by its partial volume, so that voxels of another size give the same volume.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a nodule has changed between two scans, how sure that is, and how fast it doubles. Numbers only."""
+"""Growth of a nodule between two scans: change with interval, doubling time. Numbers only."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Growth:
         volume_change_percent: of the prior volume.
         volume_change_interval_percent: 95 %, by the repeatability.
         is_beyond_repeatability: whether the interval leaves out no change.
-        repeatability: the noise that was reckoned with.
-        outline_log_sd: what the noise would be if both outlines were off like outlines of different nodules; an upper bound.
+        repeatability: the measurement noise that was assumed.
+        outline_log_sd: the noise if both outlines had the errors of outlines of different nodules; an upper bound.
         days: between the scans; None where a date is missing.
         doubling_days: in which the volume doubles; None without dates, and where it has not grown.
         doubling_interval_days: 95 %; its end is None where the nodule may not grow at all.
-        bts: what BTS calls such a change; None without dates or within the repeatability.
+        bts: the BTS term for such a change; None without dates or within the repeatability.
         volume_by: how both volumes were measured.
     """
 
@@ -129,7 +129,7 @@ def doubling_time(log_ratio: float, reach: float, days: int) -> tuple[float, tup
 
 
 def bts_words(percent: float, doubling_days: float | None) -> str:
-    """The words of the BTS guideline for solid nodules; a fact about two numbers, no advice."""
+    """The BTS term for solid nodules; a statement about two numbers, no recommendation."""
     if percent < GROWTH_PERCENT or doubling_days is None:
         return f"volume grown by less than {GROWTH_PERCENT:g} %"
     if doubling_days <= FAST_DAYS:

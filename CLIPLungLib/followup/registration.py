@@ -1,8 +1,8 @@
-"""Where the nodule of a new CT lies in an earlier one: a rigid registration of its neighbourhood, coarse to fine.
+"""The position of a nodule in a prior CT, by rigid registration of its neighbourhood, coarse to fine.
 
-Three steps. The whole scans, thinned out, are laid over each other by a search of all shifts, which no start can mislead. The
-neighbourhood is searched anew around that place, since lungs breathe. Then it is turned and shifted until it fits best. The way back,
-from the place found, must lead to the click: the distance between both says how far the answer can be trusted.
+Three steps: an exhaustive search of all translations of the downsampled scans, which needs no initial guess; a local search of the
+neighbourhood around that place, because lungs breathe; a rigid refinement. The inverse registration, from the place found, must lead back to
+the click: the distance between both (round trip) measures the inverse consistency.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.followup.blocks import Block, block_around, whole_block
-from CLIPLungLib.followup.itk import simple_itk
 from CLIPLungLib.followup.shift_search import best_shift
 from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.itk import simple_itk
 from CLIPLungLib.image.patch import require_point
 
 COARSE_STEP_MM, MIDDLE_STEP_MM, FINE_STEP_MM = 5.0, 2.5, 1.5
@@ -43,9 +43,9 @@ class Match:
     Attributes:
         point_ras: (3,) RAS mm in the earlier scan.
         similarity: correlation (-1..1) of the two neighbourhoods laid over each other, inside of the lung.
-        round_trip_mm: distance between the click and where the way back leads.
+        round_trip_mm: distance between the click and its image under forward and inverse registration.
         shift_mm: distance between click and place in scanner space.
-        rotation_degrees: by how much the neighbourhood had to be turned.
+        rotation_degrees: rotation of the neighbourhood.
         warnings: what makes the place doubtful.
     """
 
@@ -64,7 +64,7 @@ class Match:
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """One way: where a point goes, and how well its neighbourhood fits there."""
+    """One direction: where a point maps to, and how well its neighbourhood fits there."""
 
     point_ras: np.ndarray
     similarity: float
@@ -120,7 +120,7 @@ def propose_place(
 
 
 def coarse_shift(current: CTVolume, prior: CTVolume) -> np.ndarray:
-    """(3,) RAS mm from a place in the current scan to the same place in the prior one, by the whole scans thinned out.
+    """(3,) RAS mm from a place in the current scan to the same place in the prior one, by the whole scans, downsampled.
 
     Raises:
         InputError: the scans are too small to be compared.
@@ -148,7 +148,7 @@ def _shift(fixed: Block, moving: Block, overlap: float, name: str) -> np.ndarray
 
 
 def _fitted(source: CTVolume, point: np.ndarray, target: CTVolume, near: np.ndarray, threads: int) -> _Fit:
-    """The neighbourhood turned and shifted until it fits best, from a place that is right to some millimetres."""
+    """Rigid refinement of the neighbourhood, from a place that is right to some millimetres."""
     sitk = simple_itk()
     fixed = block_around(source, point, NEIGHBOURHOOD_MM, FINE_STEP_MM)
     moving = block_around(target, near, NEIGHBOURHOOD_MM * 1.3 + 2 * FINE_REACH_MM, FINE_STEP_MM)

@@ -1,4 +1,4 @@
-"""How far two volumes of a nodule that has not changed lie apart: the noise that growth has to rise above."""
+"""Repeatability of the volume of an unchanged nodule: the noise that growth has to exceed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NORMAL_95 = 1.959964
 
 
 def log_sd_of_pairs(first: np.ndarray, second: np.ndarray) -> float:
-    """Root mean square of log(second / first): what two measurements of the same thing differ by, bias between them included.
+    """Root mean square of log(second / first): the difference of two measurements of the same thing, including bias between them.
 
     Args:
         first, second: (N,) positive sizes of the same N things.
@@ -68,7 +68,7 @@ MEASURED = (
 
 
 def repeatability_at(diameter_mm: float) -> Repeatability:
-    """What is reckoned with for a nodule of this size: this program's own noise, or the published one where that is larger."""
+    """The noise assumed for a nodule of this size: this program's own, or the published one where that is larger."""
     own = next(noise for below_mm, noise in MEASURED if diameter_mm < below_mm)
     return max(own, PUBLISHED, key=lambda one: one.log_sd)
 

@@ -1,6 +1,6 @@
-"""The shift that lays one block on another: the best of all shifts, not the nearest to a guess.
+"""The translation between two blocks, by exhaustive search.
 
-Correlation of what overlaps, at every shift at once, by Fourier transforms (Padfield, IEEE Trans Image Process 2012, 21:2706).
+Masked normalised cross-correlation at every shift, by Fourier transforms (Padfield, IEEE Trans Image Process 2012, 21:2706).
 """
 
 from __future__ import annotations

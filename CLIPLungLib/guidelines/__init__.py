@@ -1,1 +1,1 @@
-"""What published guidelines say of a nodule that a reader measured and described: pure functions, no image."""
+"""Published guidelines for a nodule that a reader measured and described: pure functions, no image."""

@@ -1,7 +1,7 @@
 """The Brock (PanCan) models: probability that a nodule on a first CT is or becomes cancer within 2 to 4 years.
 
 Coefficients, centring and scope are those of Table 2 and the text of McWilliams et al. 2013. Models 1a and 1b are
-parsimonious, 2a and 2b full; 1b and 2b know spiculation. Size is the longest diameter: the study recorded the
+parsimonious, 2a and 2b full; 1b and 2b include spiculation. Size is the longest diameter: the study recorded the
 "maximum transverse size".
 The models were made for smokers of 50 to 75 years in screening.
 """
@@ -30,7 +30,7 @@ LARGEST_NODULE_MM = 30.0
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Log-odds of one model; 0 for what it does not know.
+    """Log-odds of one model; 0 for inputs that it does not use.
 
     Attributes:
         constant: for a man of 62 with four nodules, this one solid, 4 mm, and in no upper lobe.

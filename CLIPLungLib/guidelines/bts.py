@@ -1,7 +1,7 @@
 """British Thoracic Society 2015: first step for a nodule, and what the CTs of its surveillance lead to.
 
 Sizes are longest diameters or volumes; where both are given and disagree, the larger band counts.
-Readings of ambiguous places:
+Interpretation of ambiguous cases:
 
 - A Brock probability of exactly 10 % goes to PET/CT: the text says "over 10 %", the chart leaves no gap.
 - A nodule of 5 to 6 mm whose volume reaches 80 mm3 gets the earlier CT, at 3 months.

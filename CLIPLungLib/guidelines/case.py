@@ -1,4 +1,4 @@
-"""What a reader tells a guideline: sizes and kind of one nodule, and the patient. Nothing is assumed."""
+"""The inputs of a guideline: sizes and type of one nodule, and the patient. Nothing is assumed."""
 
 from __future__ import annotations
 
@@ -49,6 +49,11 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 LARGEST_MM, LARGEST_MM3 = 300.0, 2e7
 OLDEST_YEARS, MOST_NODULES = 120, 1000
+# CT shows nothing smaller; lengths in centimetres are.
+SMALLEST_MM = 1.0
+# A volume against the ball of the longest given diameter: elongated nodules fill a small part of it, those that reach far along the
+# body more than it. Another unit (1 ml is 1000 mm3, 1 cm is 10 mm) makes a factor of 1000.
+LEAST_OF_BALL, MOST_OF_BALL = 0.01, 5.0
 # Axes are measured to a tenth of a millimetre, so their mean is right to half of that.
 MEAN_TOLERANCE_MM = 0.1
 
@@ -60,11 +65,11 @@ class Size:
     Attributes:
         mean_mm: mean of long and short axis; not needed where both axes are given.
         long_mm: longest diameter.
-        short_mm: longest diameter across it.
+        short_mm: longest perpendicular diameter.
         volume_mm3: by volumetry.
 
     Raises:
-        InputError: a size that is not positive, axes in the wrong order, or a mean that is not theirs.
+        InputError: a size that no nodule has, axes in the wrong order, a mean that is not theirs, or a volume of another nodule.
     """
 
     mean_mm: float | None = None
@@ -79,6 +84,10 @@ class Size:
             ("short axis", self.short_mm),
         ):
             _require_between(words, value, 0, LARGEST_MM, "mm")
+            if value is not None and value < SMALLEST_MM and words != "short axis":
+                raise InputError(
+                    f"The {words} cannot be {value} mm: CT shows nothing so small. Give millimetres, not centimetres."
+                )
         _require_between("volume", self.volume_mm3, 0, LARGEST_MM3, "mm3")
         long_mm, short_mm = self.long_mm, self.short_mm
         if long_mm is not None and short_mm is not None:
@@ -90,6 +99,22 @@ class Size:
         elif self.mean_mm is not None and long_mm is not None and self.mean_mm > long_mm + MEAN_TOLERANCE_MM:
             raise InputError(
                 f"The mean diameter ({self.mean_mm} mm) is larger than the long axis ({long_mm} mm). Measure again."
+            )
+        elif self.mean_mm is not None and short_mm is not None and short_mm > self.mean_mm + MEAN_TOLERANCE_MM:
+            raise InputError(
+                f"The short axis ({short_mm} mm) is longer than the mean diameter ({self.mean_mm} mm). Measure again."
+            )
+        self._require_fitting_volume()
+
+    def _require_fitting_volume(self) -> None:
+        diameter_mm = max(self._diameters().values(), default=None)
+        if self.volume_mm3 is None or diameter_mm is None:
+            return
+        share = self.volume_mm3 / (math.pi / 6 * diameter_mm**3)
+        if not LEAST_OF_BALL <= share <= MOST_OF_BALL:
+            raise InputError(
+                f"The volume ({self.volume_mm3:g} mm3) is not that of a nodule of {diameter_mm:g} mm: its ball measures "
+                f"{sphere_diameter_mm(self.volume_mm3):.1f} mm. Give mm and mm3 (1 ml is 1000 mm3), or one of the two."
             )
 
     def _require_mean_near(self, mean_of_axes_mm: float) -> None:
@@ -110,7 +135,8 @@ class Size:
         lengths = [value for value in (self.mean_mm, self.long_mm, self.short_mm) if value is not None]
         if self.volume_mm3 is not None:
             lengths.append(sphere_diameter_mm(self.volume_mm3))
-        if not lengths or min(lengths) + delta_mm <= 0:
+        seen = [value for value in (self.mean_mm, self.long_mm) if value is not None]
+        if not lengths or min(lengths) + delta_mm <= 0 or min(seen, default=math.inf) + delta_mm < SMALLEST_MM:
             return None
         grown = {name: value + delta_mm for name, value in self._diameters().items()}
         if self.volume_mm3 is not None:
@@ -151,6 +177,11 @@ class Prior:
         _require_between("time since the prior CT", self.days, 0, 36525, "days")
         if self.solid_mm != 0:
             _require_between("prior solid component", self.solid_mm, 0, LARGEST_MM, "mm")
+            whole_mm = self.size.long_mm if self.size.long_mm is not None else self.size.mean_diameter_mm
+            if self.solid_mm is not None and whole_mm is not None and self.solid_mm > whole_mm:
+                raise InputError(
+                    f"The prior solid component ({self.solid_mm} mm) is larger than the nodule was ({whole_mm} mm). Measure again."
+                )
         _require_choice("prior category", self.category, PRIOR_CATEGORIES)
 
 
@@ -219,6 +250,10 @@ class Case:
         _require_between("age", self.age, 0, OLDEST_YEARS, "years")
         _require_between("nodule count", self.nodule_count, 0, MOST_NODULES, "nodules")
         self._require_fitting_solid_component()
+        if self.seen in ("baseline", "new") and self.prior is not None and self.prior.size != Size():
+            raise InputError(
+                f"A nodule that is '{self.seen}' has no size on a prior CT. Leave the prior size out, or say that the nodule is known."
+            )
 
     def _require_fitting_solid_component(self) -> None:
         if self.solid_mm is None:

@@ -1,4 +1,4 @@
-"""Fleischner Society 2017: follow-up of nodules found by chance in adults of 35 years and more.
+"""Fleischner Society 2017: follow-up of incidental nodules in adults of 35 years and more.
 
 Sizes are the mean of long and short axis, rounded to whole mm, so "below 6 mm" is 5 mm and less, and "over 8 mm"
 is 9 mm and more. The table's column for larger subsolid nodules reads "> 100 mm3" beside ">= 6 mm"; exactly 100 mm3
@@ -115,7 +115,7 @@ MANAGEMENT = {
 
 
 def fleischner(case: Case) -> Recommendation:
-    """What the Fleischner Society advises for a nodule found by chance.
+    """What the Fleischner Society advises for an incidental nodule.
 
     Raises:
         InputError: outside of the guideline's scope, or an input is missing.

@@ -1,6 +1,6 @@
 """Lung-RADS v2022: the category of one nodule on a screening CT.
 
-Where the table leaves room, the more suspicious reading is taken:
+Where the table is ambiguous, the more suspicious interpretation is taken:
 
 - A new part-solid nodule below 6 mm is category 3, but 4B where its solid part reaches 4 mm: both rows fit.
 - Ground glass of 30 mm or more that grows by more than 1.5 mm has no row; it is category 3.
@@ -160,7 +160,7 @@ def _grown(case: Case, size: str) -> Decision | None:
 
 
 def _stepped(case: Case) -> Decision:
-    """What a nodule that did not grow becomes, from its category before."""
+    """The category of a stable nodule, from its prior category."""
     prior = _prior(case)
     before, days = str(prior.category), int(required(prior.days))
     if case.nodule_type == "ground_glass" and _rank(before) <= _rank("3"):

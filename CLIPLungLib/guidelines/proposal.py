@@ -17,6 +17,7 @@ from CLIPLungLib.guidelines.requirements import required
 
 # The rating of the sign "texture": 1 is ground glass, 5 is solid.
 GROUND_GLASS_BELOW, SOLID_FROM = 1.5, 4.5
+HIGHEST_LEVEL, ROUNDING = 5, 1e-3
 REMEDY = "Give the result.json that 'cliplung classify' wrote, or the size itself with --size."
 
 
@@ -61,20 +62,30 @@ def read_proposal(file: Path) -> Proposal:
         OSError: the file cannot be read.
     """
     try:
-        plain = json.loads(file.read_text(encoding="utf-8"))
+        plain = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"'{file}' is no JSON. {REMEDY}") from error
     measured = _part(plain, "measurement", file)
     low, high = (_number(value, file) for value in _pair(measured.get("diameter_interval_mm"), file))
     level = _number(_part(_part(plain, "attributes", file), "texture", file).get("level"), file)
-    size = Size(
-        mean_mm=round(_number(measured.get("mean_diameter_mm"), file), 1),
-        long_mm=round(_number(measured.get("diameter_mm"), file), 1),
-        volume_mm3=round(_number(measured.get("volume_mm3"), file)),
-    )
+    if not 1 - ROUNDING <= level <= HIGHEST_LEVEL + ROUNDING or low > high:
+        raise InputError(
+            f"'{file}' holds a texture of {level:g} (it is 1 to {HIGHEST_LEVEL}) or an interval of the diameter that runs backwards. {REMEDY}"
+        )
+    size = _size(measured, file)
     said = plain.get("warnings", [])
     warnings = tuple(text for text in said if isinstance(text, str)) if isinstance(said, list) else ()
     return Proposal(size, (low, high), level, proposed_type(level), warnings)
+
+
+def _size(measured: Mapping[str, Any], file: Path) -> Size:
+    mean_mm, long_mm, volume_mm3 = (
+        _number(measured.get(name), file) for name in ("mean_diameter_mm", "diameter_mm", "volume_mm3")
+    )
+    try:
+        return Size(mean_mm=round(mean_mm, 1), long_mm=round(long_mm, 1), volume_mm3=round(volume_mm3))
+    except InputError as error:
+        raise InputError(f"'{file}' holds sizes of no nodule: {error} {REMEDY}") from error
 
 
 def proposed_type(texture_level: float) -> str:

@@ -15,6 +15,8 @@ from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.hounsfield import hounsfield_problem, sparse_sample
 
 SHEAR_TOLERANCE = 1e-3
+# Beyond these the unit is another than mm, in the file or in the transform above it.
+SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.05, 30.0
 # In voxels; what lies on the border is inside, wherever the origin is and however the sum was rounded.
 BORDER_TOLERANCE = 1e-6
 
@@ -29,6 +31,7 @@ class CTVolume:
         name: shown in messages.
         source: free text facts about where it came from (series UID, notes of the reader ...).
         doubtful_k: planes that are missing in the scan or lie off their place; no patch is taken across them.
+        patient_id: to notice scans of two patients, where the file says it; told and written nowhere.
     """
 
     hu: np.ndarray
@@ -36,6 +39,7 @@ class CTVolume:
     name: str = "CT"
     source: dict[str, str] = field(default_factory=dict)
     doubtful_k: tuple[int, ...] = ()
+    patient_id: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         matrix = np.asarray(self.ijk_to_ras, dtype=np.float64)
@@ -110,11 +114,18 @@ class CTVolume:
         return np.stack([ras.min(axis=0), ras.max(axis=0)])
 
     def require_ct(self) -> None:
-        """Refuse images whose values cannot be Hounsfield units of a chest. Looks at a sparse sample, once.
+        """Refuse images whose values cannot be Hounsfield units of a chest, or whose voxels are of no scanner's size. Looks at a
+        sparse sample, once.
 
         Raises:
             InputError: naming the values found and what to do.
         """
+        spacing = self.spacing_mm
+        if spacing.min() < SMALLEST_SPACING_MM or spacing.max() > LARGEST_SPACING_MM:
+            raise InputError(
+                f"'{self.name}' has voxels of {' x '.join(f'{s:g}' for s in spacing)} mm, which no CT of a chest has: its lengths may be in "
+                "another unit than mm. Export it again in mm, or load it from DICOM."
+            )
         if self._hounsfield_problem:
             raise InputError(f"'{self.name}' {self._hounsfield_problem}")
 

@@ -16,6 +16,9 @@ PADDING_READ_AS_HU = -1024.0
 HIGHEST_HU = 40_000.0
 LOWEST_SCALED_HU = -10_000.0
 
+# Value -> of one value above it no body holds such a share; metal is often clipped at 3071, the end of the usual scale.
+HIGH_PADDING_SHARES = {3100.0: 0.01, 2000.0: 0.03}
+
 PADDING_FROM_HU = -900.0
 PADDING_SHARE = 0.01
 PADDING_OVER_NEIGHBOURS = 4.0
@@ -55,6 +58,12 @@ def hounsfield_problem(sample: np.ndarray) -> str:
         tissue, constants = sample, []
     if high > HIGHEST_HU or np.median(tissue) < LOWEST_SCALED_HU:
         return f"holds values from {low:g} to {high:g}; that cannot be Hounsfield units. Load the CT from DICOM."
+    padding = _high_padding(sample)
+    if padding is not None:
+        return (
+            f"holds the one value {padding:g} in {np.mean(sample == padding):.0%} of its voxels, which no body does: it marks voxels that "
+            "were not scanned. Set them to -1024, or load the CT from the original DICOM."
+        )
     if _is_too_low(sample[sample != constants[0]] if constants else sample):
         return (
             f"has lung or air far below -1000 HU (most of its values lie between {_range(tissue)}): its rescale intercept was "
@@ -81,6 +90,15 @@ def _constant_values(sample: np.ndarray) -> list[float]:
     ]
     # More of them are no padding but coarse steps of the scale.
     return constants if len(constants) <= PADDING_VALUES_AT_MOST else []
+
+
+def _high_padding(sample: np.ndarray) -> float | None:
+    """A value far above tissue that many voxels share."""
+    for above, share in HIGH_PADDING_SHARES.items():
+        values, counts = np.unique(sample[sample > above], return_counts=True)
+        if values.size and counts.max() >= share * sample.size:
+            return float(values[counts.argmax()])
+    return None
 
 
 def _is_too_low(sample: np.ndarray) -> bool:

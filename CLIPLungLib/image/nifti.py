@@ -1,7 +1,7 @@
 """NIfTI-1 and NIfTI-2 files (.nii, .nii.gz) by their definition, https://nifti.nimh.nih.gov: one plain volume.
 
 A NIfTI can say twice where it lies: by its sform (any matrix) and by its qform (rotation and spacing). Programs differ in the
-one they take, so both must name the same place.
+one they take, so both must name the same place. Some, 3D Slicer among them, take the axes of the sform and the spacing from beside it.
 """
 
 from __future__ import annotations
@@ -175,6 +175,7 @@ def _matrix(path: Path, header: NiftiHeader, size: list[int]) -> np.ndarray:
         _require_same_place(path, sform, qform, size)
     if sform is not None:
         _require_right_angles(path, sform)
+        _require_same_spacing(path, sform, header.pixdim[1:4], size)
         return sform
     if qform is None:
         raise without_place(path, "both its sform and its qform are unset")
@@ -232,6 +233,21 @@ def _require_right_angles(path: Path, sform: np.ndarray) -> None:
             f"'{path.name}' has axes that lie askew or point the same way, which cannot be read from {FORMAT}. "
             "Load the CT from DICOM, or resample it to axes at right angles."
         )
+
+
+def _require_same_spacing(path: Path, sform: np.ndarray, stated_mm: np.ndarray, size: list[int]) -> None:
+    lengths_mm = np.linalg.norm(sform[:3, :3], axis=0)
+    apart_mm = np.abs(lengths_mm - stated_mm) * (np.array(size) - 1)
+    # Written so that NaN fails it too.
+    if not (apart_mm <= SAME_PLACE_MM).all():
+        raise InputError(
+            f"'{path.name}' states two spacings: {_times(lengths_mm)} mm by its sform and {_times(stated_mm)} mm as pixdim, so programs put "
+            "its voxels at different places. Load the CT from DICOM, or set both to the true spacing."
+        )
+
+
+def _times(lengths_mm: np.ndarray) -> str:
+    return " x ".join(f"{length:g}" for length in lengths_mm.round(3))
 
 
 def _ras(point: np.ndarray) -> str:

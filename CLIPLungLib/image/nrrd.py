@@ -39,8 +39,16 @@ SPACES = {
     "las": (-1, 1, 1), "left-anterior-superior": (-1, 1, 1),
     "lps": (-1, -1, 1), "left-posterior-superior": (-1, -1, 1),
 }  # fmt: skip
+# Axes of any other kind are no places in the patient: a list of values, or time.
+SPATIAL_KINDS = {"domain", "space", "???", "none"}
+# Say a second time how far the voxels are apart.
+OTHER_PLACES = ("spacings", "axis mins", "axismins", "axis maxs", "axismaxs")
+# Say that the numbers stand for others.
+OTHER_NUMBERS = ("old min", "oldmin", "old max", "oldmax")
+MILLIMETRES = {"mm", "millimeter", "millimetre", "???", ""}
 PACKINGS: dict[str, Packing] = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
 VECTOR = re.compile(r"\(([^()]*)\)")
+UNIT = re.compile(r'"([^"]*)"|([^\s"]+)')
 
 
 def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -54,6 +62,7 @@ def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _description(header: HeaderReader) -> Description:
     fields = _fields(header)
+    _require_one_meaning(header, fields)
     size, dtype, matrix = (
         three_sizes(header, fields, "dimension", "sizes", 16),
         _dtype(header, fields),
@@ -96,6 +105,19 @@ def _fields(header: HeaderReader) -> dict[str, str]:
     return fields
 
 
+def _require_one_meaning(header: HeaderReader, fields: dict[str, str]) -> None:
+    """Refuse axes that are not of space, what the format forbids beside 'space directions', and numbers that were quantized."""
+    kinds = set(fields.get("kinds", "").lower().split()) - SPATIAL_KINDS
+    if kinds and len(VECTOR.findall(fields.get("space directions", ""))) == 3:
+        raise header.error(f"its axes are of the kinds '{fields['kinds'][:80]}', not all of space")
+    for name, reason in (
+        *((name, "its voxels have two spacings") for name in OTHER_PLACES),
+        *((name, "its numbers are no HU") for name in OTHER_NUMBERS),
+    ):
+        if set(fields.get(name, "").lower().split()) - {"nan"}:
+            raise header.error(f"{reason}: '{name}' is '{fields[name][:80]}'")
+
+
 def _dtype(header: HeaderReader, fields: dict[str, str]) -> np.dtype:
     code = TYPES.get(fields.get("type", "").lower())
     if code is None:
@@ -113,9 +135,10 @@ def _matrix(header: HeaderReader, fields: dict[str, str]) -> np.ndarray:
     space = fields["space"].lower()
     if space not in SPACES:
         raise without_place(header.path, f"its space is '{space[:80]}'")
-    units = set(re.findall(r'"([^"]*)"', fields.get("space units", "")))
-    if units - {"mm", "millimeter", ""}:
-        raise without_place(header.path, f"its space units are {', '.join(sorted(units))[:80]}, not mm")
+    for name in ("space units", "units"):
+        units = {one.strip().lower() for pair in UNIT.findall(fields.get(name, "")) for one in pair}
+        if units - MILLIMETRES:
+            raise without_place(header.path, f"its {name} are {', '.join(sorted(units - {''}))[:80]}, not mm")
     matrix = np.eye(4)
     directions = _vectors(header, "space directions", fields["space directions"], 3)
     matrix[:3] = np.column_stack([*directions, *_vectors(header, "space origin", fields["space origin"], 1)])

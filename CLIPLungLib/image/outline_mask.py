@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.mask_filters import affine_sampled, signed_distance_mm
 
 # In voxels: how far steps and first voxel of one grid may lie from those of another one that is the same but for rounding.
 SAME_GRID, OFF_GRID = 1e-3, 1e-2
@@ -127,23 +128,11 @@ def _resampled(mask: OutlineMask, ct: CTVolume) -> OutlineMask | None:
 
 def sampled_inside(mask: OutlineMask, grid_to_ras: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """(K, J, I) bool: which voxel centres of another grid lie inside the outline."""
-    from scipy import ndimage
-
     if mask.is_empty:
         return np.zeros(shape, dtype=bool)
     box = mask.cropped()
-    distance_mm = _distance_to_rim_mm(np.pad(box.inside, 1), box.spacing_mm[::-1])
-    to_box = np.linalg.solve(box.ijk_to_ras, grid_to_ras)
-    # From k, j, i to k, j, i, with the padding.
-    turned, shift = to_box[:3, :3][::-1, ::-1], to_box[:3, 3][::-1] + 1.0
-    sampled_mm = ndimage.affine_transform(distance_mm, turned, shift, shape, order=1, mode="constant", cval=1.0)
-    return np.asarray(sampled_mm < 0)
-
-
-def _distance_to_rim_mm(inside: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
-    """Negative within; 0 half way between a voxel inside and its neighbour outside."""
-    from scipy import ndimage
-
-    outer = ndimage.distance_transform_edt(~inside, sampling=spacing_mm)
-    inner = ndimage.distance_transform_edt(inside, sampling=spacing_mm)
-    return np.asarray(outer - inner)
+    # 0 half way between a voxel inside and its neighbour outside.
+    distance_mm = signed_distance_mm(np.pad(box.inside, 1), box.spacing_mm[::-1])
+    to_padded = np.linalg.solve(box.ijk_to_ras, grid_to_ras)
+    to_padded[:3, 3] += 1.0
+    return np.asarray(affine_sampled(distance_mm, to_padded, shape, beyond=1.0) < 0)

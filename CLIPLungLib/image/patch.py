@@ -14,7 +14,7 @@ import numpy as np
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import BORDER_TOLERANCE, CTVolume
 from CLIPLungLib.image.patch_grid import PatchGrid
-from CLIPLungLib.image.resample import sample_hu
+from CLIPLungLib.image.resample import grid_coordinates
 
 # A point is "in air" when nothing within this radius is denser than emphysematous lung.
 AIR_RADIUS_MM = 5.0
@@ -61,6 +61,10 @@ class PatchSpec:
         """Grey values 0..1 (float32) of HU."""
         low, high = self.window_hu
         return np.clip((hu - low) / (high - low), 0.0, 1.0).astype(np.float32)
+
+
+# The cube around the ball of that radius, in voxels of 1 mm.
+AROUND = PatchSpec((11, 11, 11), (1.0, 1.0, 1.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,13 +152,11 @@ def _require_sound_planes(ct: CTVolume, grid: PatchGrid) -> None:
 
 def _require_tissue(ct: CTVolume, point_ras: np.ndarray) -> None:
     """Refuse a point with nothing but air around it (outside the body, a large airway, a bulla)."""
-    steps = np.linspace(-AIR_RADIUS_MM, AIR_RADIUS_MM, 11)
-    offsets = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
-    ball = offsets[np.linalg.norm(offsets, axis=1) <= AIR_RADIUS_MM]
-    coordinates = ct.to_ijk(point_ras + ball)
-    hu = sample_hu(ct, coordinates[ct.contains_ijk(coordinates)])
+    around_ras = AROUND.grid_to_ras(point_ras)
+    in_ball = np.linalg.norm(np.indices(AROUND.shape).T - AIR_RADIUS_MM, axis=-1) <= AIR_RADIUS_MM
+    in_ball &= ct.contains_ijk(grid_coordinates(ct, around_ras, AROUND.shape))
     # The densest tenth, not the maximum: a single noisy voxel is no tissue.
-    densest = float(np.percentile(hu, 90))
+    densest = float(np.percentile(PatchGrid(ct, around_ras, AROUND.shape).hu()[in_ball], 90))
     if densest < AIR_HU:
         raise InputError(
             f"The point {_mm(point_ras)} lies in air: almost nothing within {AIR_RADIUS_MM:.0f} mm is denser than {densest:.0f} HU. "

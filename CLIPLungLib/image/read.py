@@ -70,7 +70,8 @@ def _read_dicom(path: Path, series_uid: str | None) -> CTVolume:
     from CLIPLungLib.image.dicom.series import read_series
 
     series = read_series(path, series_uid)
-    return CTVolume(series.hu, LPS_TO_RAS @ series.ijk_to_lps, series.name, series.source, series.doubtful_k)
+    matrix = LPS_TO_RAS @ series.ijk_to_lps
+    return CTVolume(series.hu, matrix, series.name, series.source, series.doubtful_k, series.patient_id)
 
 
 def _read_file(path: Path) -> CTVolume:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
@@ -71,5 +70,8 @@ def _box(volume: CTVolume, low_ijk: np.ndarray, high_ijk: np.ndarray) -> np.ndar
 
 
 def _trilinear(box: np.ndarray, ijk_in_box: np.ndarray) -> np.ndarray:
+    # Not at the top: a patch along the axes of its CT needs no scipy, and a first answer does not wait for it.
+    from scipy import ndimage
+
     kji = np.moveaxis(ijk_in_box, -1, 0)[::-1]
     return np.asarray(ndimage.map_coordinates(box, kji, order=1, mode="nearest", output=np.float32))

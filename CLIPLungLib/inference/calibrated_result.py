@@ -101,10 +101,8 @@ def reading_warnings(reading: Reading, calibrations: Calibrations) -> tuple[str,
         warnings += calibrations.outline.limits.warnings(reading.distance, reading.presence)
     if reading.measurement is not None and reading.measurement.is_cut:
         warnings += (CUT_OFF,)
-    if calibrations.outline is not None:
-        stated_mm = np.array(calibrations.outline.diameter.value(reading.measured_diameter_mm))
-        if sizes_disagree(stated_mm, reading.second):
-            warnings += (OUTLINE_IN_DOUBT,)
+    if reading.measurement is not None and sizes_disagree(np.array(reading.measurement.diameter_mm), reading.second):
+        warnings += (OUTLINE_IN_DOUBT,)
     return warnings
 
 
@@ -113,7 +111,7 @@ def calibrated_measurement(
 ) -> NoduleMeasurement | None:
     """The size as readers would measure it; None without calibrations for outlines.
 
-    The diameter is that of the outline and of the second reader together; the other diameters keep their ratio to it.
+    The diameter is that of outline, direct estimate and second reader together; the other diameters keep their ratio to it.
     """
     if calibrations.outline is None:
         return None

@@ -19,13 +19,19 @@ from CLIPLungLib.inference.calibrated_result import nodule_result, offset_ras, r
 from CLIPLungLib.inference.checkpoint import Checkpoint, load_checkpoint
 from CLIPLungLib.inference.explain_targets import HARMLESSNESS, SUSPICION, explain_targets, require_explainable
 from CLIPLungLib.inference.outline_measurement import Measurement
-from CLIPLungLib.inference.readout import Reading, measure, network_inputs, outlines, readings, second_readings
+from CLIPLungLib.inference.readout import (
+    Reading,
+    measure,
+    network_inputs,
+    outlines,
+    readings,
+    second_numbers,
+    second_readings,
+)
 from CLIPLungLib.inference.result import NoduleResult
 
 if TYPE_CHECKING:
     import torch
-
-    from CLIPLungLib.inference.explain_targets import Target
 
 logger = logging.getLogger(__name__)
 PATCHES_PER_BATCH = 8
@@ -113,10 +119,7 @@ class NoduleClassifier:
         Raises:
             InputError: nothing of that name can be explained, or the point or the image is refused.
         """
-        targets = explain_targets(self.checkpoint.level_text, self.checkpoint.text_scale)
-        target = targets[require_explainable(name)]
-        # Spicules and vessels of a sign lie beyond the outline.
-        read = partial(self._read_with_heat, target=target, within_outline=name in (SUSPICION, HARMLESSNESS))
+        read = partial(self._read_with_heat, name=require_explainable(name))
         patch = extract_patch(ct, np.asarray(point_ras), self.checkpoint.patch)
         ((reading, heat, *_),) = self._look([patch], [ct], read)
         return heat.astype(np.float32), reading.patch.ijk_to_ras
@@ -171,16 +174,23 @@ class NoduleClassifier:
         second = second_readings(planes, exists, self.checkpoint, self._second_reader)
         return [(reading, np.empty(0)) for reading in readings(output, patches, self.checkpoint, second)]
 
-    def _read_with_heat(
-        self, patches: Sequence[Patch], target: Target | None = None, within_outline: bool = True
-    ) -> list[tuple[Reading, np.ndarray]]:
-        from CLIPLungLib.inference.grad_cam import answer_with_grad_cam
+    def _read_with_heat(self, patches: Sequence[Patch], name: str = SUSPICION) -> list[tuple[Reading, np.ndarray]]:
+        from CLIPLungLib.inference.joint_heat import answer_with_joint_heat
 
-        planes, exists = network_inputs(patches, self.checkpoint, self.device)
-        within = within_outline and self.checkpoint.draws_outline
-        output, heat = answer_with_grad_cam(self._network, planes, exists, self.checkpoint.average_cell, target, within)
-        second = second_readings(planes, exists, self.checkpoint, self._second_reader)
-        return list(zip(readings(output, patches, self.checkpoint, second), heat.cpu().numpy(), strict=True))
+        checkpoint = self.checkpoint
+        planes, exists = network_inputs(patches, checkpoint, self.device)
+        found = answer_with_joint_heat(
+            (self._network, self._second_reader),
+            planes,
+            exists,
+            checkpoint.patch.spacing_mm[1],
+            checkpoint.average_cell,
+            (name, explain_targets(checkpoint.level_text, checkpoint.text_scale)[name]),
+            # Spicules and vessels of a sign lie beyond the outline.
+            within_outline=checkpoint.draws_outline and name in (SUSPICION, HARMLESSNESS),
+        )
+        second = second_numbers(found.second, len(patches))
+        return list(zip(readings(found.output, patches, checkpoint, second), found.heat.cpu().numpy(), strict=True))
 
     def _move(self, device: torch.device) -> None:
         network, second = self.checkpoint.network, self.checkpoint.second_reader

@@ -195,6 +195,7 @@ def _answers_of_image(
 
 
 def _patch(row: CohortRow, ct: CTVolume, classifier: NoduleClassifier) -> Patch:
+    row.require_series(ct.source.get("series_uid", ""))
     return extract_patch(ct, row.point_ras(), classifier.checkpoint.patch)
 
 

@@ -21,6 +21,7 @@ POINT_COLUMNS = {("r", "a", "s"): (1, 1, 1), ("x", "y", "z"): (-1, -1, 1), ("coo
 KNOWN_COLUMNS = {*COHORT_COLUMNS, SERIES_COLUMN, *(name for names in POINT_COLUMNS for name in names)}
 # Of an earlier scan; all but the image may be left out or empty.
 PRIOR_COLUMNS = ("prior_image", "prior_r", "prior_a", "prior_s", "prior_date", "date")
+WHOLE_NUMBER = re.compile(r"[-+\u2212]?\d+")
 # Where LUNA16 keeps a series, beside its tables.
 SERIES_SUFFIXES, SERIES_FOLDERS = (".mhd", ".mha", ".nii.gz", ".nii", ".nrrd", ""), "subset*"
 # Ids name heat map files, so they must be file names everywhere.
@@ -34,13 +35,13 @@ class PriorScan:
     """The earlier scan of a row.
 
     Attributes:
-        image_path: of the scan.
+        image_path: of the scan; None where the table names none.
         point_mm: the nodule in it, RAS mm; None where it is to be found.
         current_date, prior_date: as the table writes them; empty where it does not.
         fault: why it cannot be compared; empty if it can.
     """
 
-    image_path: Path
+    image_path: Path | None
     point_mm: tuple[float, float, float] | None
     current_date: str
     prior_date: str
@@ -57,6 +58,7 @@ class CohortRow:
         point_mm: RAS mm; None where the row gives no numbers.
         fault: why the row cannot be analyzed; empty if it can.
         prior: the earlier scan; None without one.
+        series_uid: of the image, or its end, where the table names both; empty where it does not.
     """
 
     row_id: str
@@ -64,6 +66,7 @@ class CohortRow:
     point_mm: tuple[float, float, float] | None
     fault: str = ""
     prior: PriorScan | None = None
+    series_uid: str = ""
 
     @property
     def image(self) -> Path:
@@ -86,6 +89,18 @@ class CohortRow:
             raise InputError(self.fault)
         return np.array(self.point_mm)
 
+    def require_series(self, found_uid: str) -> None:
+        """Refuse an image of another series than the row names; `found_uid` is empty for files that know none.
+
+        Raises:
+            InputError: it is another one.
+        """
+        if self.series_uid and found_uid and not found_uid.endswith(self.series_uid):
+            raise InputError(
+                f"'{self.image}' gave the series {found_uid}, and the column {SERIES_COLUMN} names {self.series_uid}. "
+                "Give the folder of that series alone as image."
+            )
+
 
 @dataclass(frozen=True)
 class PointTable:
@@ -95,11 +110,13 @@ class PointTable:
         rows: in the order of the table.
         lines: of the file, one per row.
         cells: one dictionary per row: lower-case name of a further column -> its cell; empty where the row is too short.
+        unused: lower-case names of columns that are neither.
     """
 
     rows: list[CohortRow]
     lines: list[int]
     cells: list[dict[str, str]]
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,17 +125,21 @@ class Columns:
 
     Attributes:
         count: named columns.
+        width: all cells of the first line.
         row_id: None where ids are made from the series.
         image: the image, or the series UID it is named after.
         is_series: the image is named by its series UID.
+        series: the series UID beside a named image; None without one.
         point: the three coordinates.
         point_names, signs: what they are called, and what makes them RAS.
     """
 
     count: int
+    width: int
     row_id: int | None
     image: int
     is_series: bool
+    series: int | None
     point: tuple[int, int, int]
     point_names: tuple[str, str, str]
     signs: tuple[int, int, int]
@@ -140,6 +161,11 @@ def read_cohort(file: Path) -> list[CohortRow]:
             file names or not unique.
     """
     table = read_point_table(file, frozenset(PRIOR_COLUMNS))
+    unknown = [name for name in table.unused if name.startswith("prior")]
+    if unknown:
+        raise InputError(
+            f"Cohort {file} has the unknown column '{unknown[0]}'. The columns of an earlier scan are {', '.join(PRIOR_COLUMNS)} (RAS mm)."
+        )
     folder = Path(file).parent
     return [replace(row, prior=_prior(cells, folder)) for row, cells in zip(table.rows, table.cells, strict=True)]
 
@@ -155,9 +181,10 @@ def has_priors(file: Path) -> bool:
 
 def _prior(cells: dict[str, str], folder: Path) -> PriorScan | None:
     """The earlier scan that the further cells of a row name."""
-    if not cells.get("prior_image"):
-        return None
     coordinates = [cells.get(name, "") for name in ("prior_r", "prior_a", "prior_s")]
+    if not cells.get("prior_image"):
+        fault = "The path of the prior CT (prior_image) is empty, though its point or date is given."
+        return PriorScan(None, None, "", "", fault) if any([*coordinates, cells.get("prior_date")]) else None
     point = _point(coordinates, (1, 1, 1)) if any(coordinates) else None
     fault = ""
     if any(coordinates) and point is None:
@@ -194,6 +221,7 @@ def read_point_table(file: Path, further: Set[str] = frozenset(), what: str = "C
             {name: record.cells[index] if index < len(record.cells) else "" for name, index in places.items()}
             for record in records[1:]
         ],
+        tuple(name for name in map(column_name, records[0].cells) if name and name not in KNOWN_COLUMNS | further),
     )
 
 
@@ -220,9 +248,11 @@ def _columns(file: Path, header: list[str], what: str) -> Columns:
     first, second, third = (names.index(name) for name in point)
     return Columns(
         count=max(index for index, name in enumerate(names) if name) + 1,
+        width=len(names),
         row_id=names.index("id") if "id" in names else None,
         image=names.index(SERIES_COLUMN if is_series else "image"),
         is_series=is_series,
+        series=None if is_series or SERIES_COLUMN not in names else names.index(SERIES_COLUMN),
         point=(first, second, third),
         point_names=point,
         signs=POINT_COLUMNS[point],
@@ -235,7 +265,7 @@ def _row(record: Record, columns: Columns, folders: list[Path], counts: Counter[
     while len(cells) > columns.count and not cells[-1]:
         cells.pop()
     row_id = _row_id(cells, columns, counts)
-    fault = _count_fault(cells, columns)
+    fault = _hidden_count_fault(record, columns) or _count_fault(cells, columns)
     if fault:
         return CohortRow(row_id if is_usable_id(row_id) else f"line {record.line}", None, None, fault)
     cell = cells[columns.image]
@@ -251,7 +281,8 @@ def _row(record: Record, columns: Columns, folders: list[Path], counts: Counter[
     if point is None:
         values = ", ".join(f"'{cells[index]}'" for index in columns.point)
         faults.append(f"{', '.join(columns.point_names)} must be numbers ({columns.frame} mm), not {values}.")
-    return CohortRow(row_id, path, point, " ".join(faults))
+    series = cells[columns.series] if columns.series is not None and columns.series < len(cells) else ""
+    return CohortRow(row_id, path, point, " ".join(faults), series_uid=series)
 
 
 def _row_id(cells: list[str], columns: Columns, counts: Counter[str]) -> str:
@@ -260,6 +291,14 @@ def _row_id(cells: list[str], columns: Columns, counts: Counter[str]) -> str:
     series = re.sub(r"[^\w.\-]", "_", cells[columns.image]) if columns.image < len(cells) else ""
     counts[series] += 1
     return f"{series}_{counts[series]}"
+
+
+def _hidden_count_fault(record: Record, columns: Columns) -> str:
+    """What is wrong with a row whose decimal commas filled empty columns behind the point: its surplus cells are empty, too."""
+    is_wide = record.separator == "," and len(record.cells) > columns.width and columns.count > max(columns.point) + 1
+    if is_wide and all(WHOLE_NUMBER.fullmatch(record.cells[index]) for index in columns.point):
+        return f"{len(record.cells)} cells for {columns.width} columns: write numbers with a point, or quote them."
+    return ""
 
 
 def _count_fault(cells: list[str], columns: Columns) -> str:

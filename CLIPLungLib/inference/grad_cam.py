@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from CLIPLungLib.model.image_encoder import FeatureMaps, outline_probability
+from CLIPLungLib.model.image_encoder import FeatureMaps
 from CLIPLungLib.model.network import CLIPLungNetwork, NetworkOutput
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ def answer_with_grad_cam(
     exists: Tensor,
     reference: Tensor | None = None,
     target: Target | None = None,
-    within_outline: bool = False,
 ) -> tuple[NetworkOutput, Tensor]:
     """The network's answer and its heat maps in one pass; gradients stop at the last maps, so the maps cost almost nothing.
 
@@ -36,8 +35,6 @@ def answer_with_grad_cam(
         exists: (B, Z) bool.
         reference: (C,) what a cell of the average nodule holds, per unit of the gate; nothing when not given.
         target: what the maps explain, see `explain_targets`; malignancy_score when not given.
-        within_outline: multiply the maps by the probability of the network's own outline: where the relevance lies within what it
-            outlines. For networks that have learned to outline.
 
     Returns:
         The answer, and (B, Z, H, W) heat maps in 0..1: 1 is the patch's strongest relevance, be it for the target or against it.
@@ -50,8 +47,7 @@ def answer_with_grad_cam(
         explained = output.malignancy_score if target is None else target(output)
         (gradient,) = torch.autograd.grad(explained.sum(), leaf.maps)
     relevance = _relevance(maps, gradient, len(planes), reference)
-    heat = heat_of_relevance(relevance, maps, exists, planes.shape)
-    return output, heat * outline_probability(maps, *exists.shape) if within_outline else heat
+    return output, heat_of_relevance(relevance, maps, exists, planes.shape)
 
 
 def _relevance(maps: FeatureMaps, gradient: Tensor, patches: int, reference: Tensor | None) -> Tensor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.mask_filters import connected_parts
 from CLIPLungLib.image.outline_mask import OutlineMask, sampled_inside
 from CLIPLungLib.inference.outline_measurement import CUT_OFF, OUTLINE_IN_DOUBT, plane_axes, rim_points
 from CLIPLungLib.inference.result import Ends, NoduleMeasurement, NoduleResult
@@ -50,7 +50,8 @@ def measure_mask(mask: OutlineMask) -> MaskMeasurement:
         raise InputError(
             f"The outline is longer than {LARGEST_EXTENT_MM:.0f} mm, which is no nodule. Draw the nodule alone, or undo."
         )
-    parts, count = ndimage.label(box.inside, structure=np.ones((3, 3, 3)))
+    parts = connected_parts(box.inside)
+    count = int(parts.max())
     largest = int(np.bincount(parts.ravel())[1:].argmax()) + 1
     box = replace(box, inside=parts == largest).cropped()
     volume_mm3 = float(np.count_nonzero(box.inside) * abs(np.linalg.det(box.ijk_to_ras[:3, :3])))

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.mask_filters import connected_parts, dilated
 
 # A click may miss the nodule's rim by this much and still mean it.
 REACH_MM = 4.0
@@ -96,7 +96,7 @@ def measure_outline(
     _require_probabilities(inside)
     exists = np.ones(len(inside), dtype=bool) if exists is None else np.asarray(exists, dtype=bool)
     shown = np.where(exists[:, None, None], inside, 0.0)
-    parts, _ = ndimage.label(shown > RIM, structure=np.ones((3, 3, 3)))
+    parts = connected_parts(shown > RIM)
     mask = _part_at_middle(parts, np.array(spacing_mm), reach_mm)
     if mask is None:
         return None
@@ -110,7 +110,7 @@ def measure_outline(
         diameter_mm=longest_mm,
         short_diameter_mm=across_mm,
         volume_mm3=float(share.sum() * np.prod(spacing_mm)),
-        center_offset_mm=(np.array(ndimage.center_of_mass(share)) - middle) * spacing_mm,
+        center_offset_mm=(_centroid(share) - middle) * spacing_mm,
         mask=mask,
         is_cut=_is_cut(mask, exists),
         long_axis_mm=np.insert(axes.long_mm, 0, plane * spacing_mm[0], axis=1) - middle_mm,
@@ -146,8 +146,14 @@ def _part_at_middle(parts: np.ndarray, spacing_mm: np.ndarray, reach_mm: float) 
 
 def _share_of_object(inside: np.ndarray, parts: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """(Z, Y, X) how much of each voxel is the object's: its rim lies half outside the mask, but not in another part."""
-    near = ndimage.binary_dilation(mask, structure=np.ones((3, 3, 3))) & (mask | (parts == 0))
+    near = dilated(mask) & (mask | (parts == 0))
     return np.where(near, inside, 0.0)
+
+
+def _centroid(share: np.ndarray) -> np.ndarray:
+    """(3,) plane, row and column of the middle of what is not 0."""
+    places = np.argwhere(share)
+    return np.asarray(np.average(places, axis=0, weights=share[tuple(places.T)]))
 
 
 def rim_points(plane: np.ndarray) -> np.ndarray:

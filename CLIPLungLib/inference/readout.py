@@ -7,9 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import softmax
 
-from CLIPLungLib.calibration.double_reading import joint_diameter_mm, joint_level, joint_score, no_second_readings
+from CLIPLungLib.calibration.double_reading import (
+    joint_diameter_mm,
+    joint_estimate_mm,
+    joint_level,
+    joint_score,
+    no_second_readings,
+)
 from CLIPLungLib.calibration.out_of_distribution import presence_at_click
 from CLIPLungLib.image.patch import Patch
 from CLIPLungLib.inference.outline_measurement import Measurement, measure_outline
@@ -59,9 +64,9 @@ class Reading:
 
     @property
     def measured_diameter_mm(self) -> float:
-        """Uncalibrated, of the outline and, where there is one, the second reader; NaN where nothing was outlined."""
+        """Uncalibrated, see `joint_diameter_mm`; NaN where nothing was outlined."""
         outline_mm = self.measurement.diameter_mm if self.measurement else np.nan
-        return float(joint_diameter_mm(np.array(outline_mm), self.second))
+        return float(joint_diameter_mm(np.array(outline_mm), np.array(self.estimated_diameter_mm), self.second))
 
 
 def network_inputs(
@@ -94,7 +99,8 @@ def level_probabilities(cosines: np.ndarray, text_scale: float) -> np.ndarray:
     found = np.empty(len(cosines))
     for name in ATTRIBUTE_NAMES:
         columns = level_columns(name)
-        found[columns] = softmax(text_scale * cosines[columns])
+        exponentials = np.exp(text_scale * (cosines[columns] - cosines[columns].max()))
+        found[columns] = exponentials / exponentials.sum()
     return found
 
 
@@ -102,13 +108,16 @@ def second_readings(
     planes: torch.Tensor, exists: torch.Tensor, checkpoint: Checkpoint, reader: SecondReader | None
 ) -> np.ndarray:
     """(B, O) what the second reader says of `network_inputs`; NaN without one."""
-    if reader is None:
-        return no_second_readings(len(planes))
     import torch
 
     with torch.inference_mode():
-        found = reader(planes, exists, checkpoint.patch.spacing_mm[1])
-    return np.asarray(found.cpu().numpy(), dtype=np.float64)
+        found = None if reader is None else reader(planes, exists, checkpoint.patch.spacing_mm[1])
+    return second_numbers(found, len(planes))
+
+
+def second_numbers(estimates: torch.Tensor | None, count: int) -> np.ndarray:
+    """(B, O) float64 of the second reader's estimates; NaN where there is none."""
+    return no_second_readings(count) if estimates is None else estimates.cpu().numpy().astype(np.float64)
 
 
 def readings(
@@ -119,7 +128,7 @@ def readings(
         values.detach().float().cpu().numpy()
         for values in (output.malignancy_score, output.log_diameter.exp(), output.pooled, output.image_features)
     )
-    score, diameter = joint_score(score, second), joint_diameter_mm(diameter, second)
+    score, diameter = joint_score(score, second), joint_estimate_mm(diameter, second)
     cosines = (image @ checkpoint.level_text.numpy().T).mean(axis=1).astype(np.float64)  # (B, M)
     space, spacing_mm = checkpoint.feature_space, checkpoint.patch.spacing_mm
     distances = space.distance(features) if space is not None else np.full(len(patches), np.nan)

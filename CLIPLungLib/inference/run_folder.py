@@ -112,6 +112,8 @@ def what_is_asked(row: CohortRow) -> Asked:
     """Image and point of a row, and of its earlier scan; of an image that is a file also size and time, by which a new one is told from
     an old one."""
     asked = _place_asked(row.image_path, row.point_mm)
+    if row.series_uid:
+        asked["series_uid"] = row.series_uid
     if row.prior is not None:
         dates = {"date": row.prior.current_date, "prior_date": row.prior.prior_date}
         asked["prior"] = {**_place_asked(row.prior.image_path, row.prior.point_mm), **dates}

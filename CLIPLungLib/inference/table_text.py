@@ -20,10 +20,11 @@ SPREADSHEET_BYTES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 
 class Record(NamedTuple):
-    """The cells of one row without blanks around them, and the line of the file it ends in."""
+    """The cells of one row without blanks around them, the line of the file it ends in, and what separates them there."""
 
     line: int
     cells: list[str]
+    separator: str = ","
 
 
 def read_records(file: Path, known_columns: Set[str], what: str = "Cohort") -> list[Record]:
@@ -50,7 +51,7 @@ def read_records(file: Path, known_columns: Set[str], what: str = "Cohort") -> l
             if any("\n" in cell for cell in cells) and text.count('"') % 2:
                 raise _not_closed(file, reader.line_num + lines_before, what)
             if any(cell.strip() for cell in cells):
-                records.append(Record(reader.line_num + lines_before, [cell.strip() for cell in cells]))
+                records.append(Record(reader.line_num + lines_before, [cell.strip() for cell in cells], separator))
     except csv.Error as error:
         raise InputError(f"{what} {file} cannot be read: {error} (line {reader.line_num}). Save it as CSV.") from error
     if not records:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from CLIPLungLib.model.text_encoder import TextEncoder
+from CLIPLungLib.model.text_encoder import CausalTextEncoder, TextEncoder
+from CLIPLungLib.model.text_tree import TextTree, text_tree
 from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES, class_prompts, level_prompts
 
 HIDDEN = 32
@@ -51,6 +52,8 @@ class ConditionalPrompts(nn.Module):
 class ConditionedTexts(nn.Module):
     """Fixed texts, encoded behind given context tokens in one batch.
 
+    A causal encoder sees them as a tree: beginnings, the context above all, are computed once for all texts of a sample.
+
     Args:
         encoder: frozen.
         texts: P texts.
@@ -63,12 +66,15 @@ class ConditionedTexts(nn.Module):
         super().__init__()
         self.encoder = encoder
         tokens = encoder.tokenize(texts)
+        self.tree = text_tree(tokens) if isinstance(encoder, CausalTextEncoder) else None
         with torch.no_grad():
             self.register_buffer("embeddings", encoder.embed(tokens.ids), persistent=False)  # (P, L, W)
         self.register_buffer("mask", tokens.mask, persistent=False)  # (P, L)
 
     def features(self, context: Tensor) -> Tensor:
         """(S, T, W) context tokens -> (S, P, D) unit vectors; every sample has texts of its own."""
+        if self.tree is not None and isinstance(self.encoder, CausalTextEncoder):
+            return self._features_of_tree(self.encoder, self.tree.with_context(context.shape[1]), context)
         samples, groups, _ = context.shape
         prompts = len(self.embeddings)
         start, rest = self.embeddings[:, :1], self.embeddings[:, 1:]
@@ -83,6 +89,14 @@ class ConditionedTexts(nn.Module):
         mask = torch.cat([self.mask[:, :1].expand(-1, 1 + groups), self.mask[:, 1:]], dim=1).expand(samples, -1, -1)
         encoded = self.encoder.encode(sequence.flatten(0, 1), mask.flatten(0, 1))
         return torch.unflatten(encoded, 0, (samples, prompts))
+
+    def _features_of_tree(self, encoder: CausalTextEncoder, tree: TextTree, context: Tensor) -> Tensor:
+        samples, groups, _ = context.shape
+        with torch.no_grad():
+            words = encoder.embed(tree.ids.to(context.device)).expand(samples, -1, -1)
+        embeddings = torch.cat([words[:, :1], context, words[:, 1 + groups :]], dim=1)
+        depth, sees, ends = (values.to(context.device) for values in (tree.depth, tree.sees, tree.ends))
+        return encoder.encode_tree(embeddings, depth, sees, ends)
 
 
 class PromptedTexts(ConditionedTexts):

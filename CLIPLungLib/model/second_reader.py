@@ -52,15 +52,18 @@ class FrozenFeatures(nn.Module):
 
     def forward(self, plane: Tensor, pixel_mm: float, moves: Moves | None = None) -> Tensor:
         """(B, FEATURES) of planes (B, H, W) of grey values 0..1 around the click, without moves as they are."""
+        return averages(self.maps(plane, pixel_mm, moves))
+
+    def maps(self, plane: Tensor, pixel_mm: float, moves: Moves | None = None) -> list[Tensor]:
+        """Maps (V, B, C, h, w) of every stage that is read, one view of the planes after the other."""
         views = [_image(plane, width_mm / pixel_mm, pixel_mm, moves) for width_mm in VIEWS_MM]
         # All views at once: one small plane alone would leave the processor waiting.
         x, found = self.trunk.stem(torch.cat(views)), []
         for index, stage in enumerate(self.trunk.stages):
             x = stage(x)
             if index in READ_STAGES:
-                found.append(_averages(x, len(plane)))
-        # (V, B, ...) of each stage -> (B, V, all stages).
-        return torch.cat(found, dim=2).transpose(0, 1).flatten(1).float()
+                found.append(torch.unflatten(x, 0, (len(VIEWS_MM), len(plane))))
+        return found
 
 
 class SecondReader(nn.Module):
@@ -97,8 +100,7 @@ class SecondReader(nn.Module):
             exists: (B, Z) bool.
             pixel_mm: size of a pixel.
         """
-        plane = planes[torch.arange(len(planes), device=planes.device), middle_plane(exists)]
-        return self.estimate(self.features(plane, pixel_mm))
+        return self.estimate(self.features(middle_planes(planes, exists), pixel_mm))
 
     def estimate(self, features: Tensor) -> Tensor:
         """(B, O) of features (B, FEATURES)."""
@@ -115,6 +117,11 @@ def middle_plane(exists: Tensor) -> Tensor:
     places = torch.arange(exists.shape[1], device=exists.device)
     distance = (places - exists.shape[1] // 2).abs().expand(len(exists), -1)
     return distance.masked_fill(~exists, exists.shape[1]).argmin(dim=1)
+
+
+def middle_planes(planes: Tensor, exists: Tensor) -> Tensor:
+    """(B, H, W) the middle ones of planes (B, Z, H, W)."""
+    return planes[torch.arange(len(planes), device=planes.device), middle_plane(exists)]
 
 
 def kernel(features: Tensor, centres: Tensor) -> Tensor:
@@ -137,11 +144,15 @@ def _image(plane: Tensor, view_pixels: float, pixel_mm: float, moves: Moves | No
     return (2 * with_windows(seen.squeeze(1)) - 1).contiguous(memory_format=torch.channels_last)
 
 
-def _averages(maps: Tensor, planes: int) -> Tensor:
-    """(V, B, S * C) weighted averages of maps (V * B, C, h, w), view after view."""
-    weights = torch.stack([_around_middle(maps.shape[-1], width_mm) for width_mm in VIEWS_MM]).to(maps)
-    by_view = torch.unflatten(maps, 0, (len(VIEWS_MM), planes))
-    return torch.einsum("vbchw,vshw->vbsc", by_view, weights).flatten(2)
+def averages(maps: list[Tensor]) -> Tensor:
+    """(B, FEATURES) of maps (V, B, C, h, w) per stage: by view, stage, width of the weights, and channel."""
+    of_stages = [torch.einsum("vbchw,vshw->bvsc", own, weights_of_cells(own)).flatten(2) for own in maps]
+    return torch.cat(of_stages, dim=2).flatten(1).float()
+
+
+def weights_of_cells(maps: Tensor) -> Tensor:
+    """(V, S, h, w) by which maps (V, B, C, h, w) are averaged."""
+    return torch.stack([_around_middle(maps.shape[-1], width_mm) for width_mm in VIEWS_MM]).to(maps)
 
 
 def _around_middle(cells: int, width_mm: float) -> Tensor:

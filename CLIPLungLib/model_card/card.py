@@ -57,7 +57,7 @@ class CardPredictions:
         probability: (N,) calibrated, that it exceeds 3.
         size_mm: (N,) the readers' diameter; NaN where there is none.
         measured_mm: (N,) the model's own; NaN where it outlined nothing.
-        size_probability: (N,) of the size-only floor; None leaves its diagram out.
+        size_probability: (N,) of the size-only baseline; None leaves its diagram out.
         auc_intervals: "model" and "size" -> 95 % interval of the AUC above against below 3.
     """
 
@@ -112,7 +112,7 @@ def write_card(
         tables: heading -> Markdown table of figures, in order.
         output: folder, made when missing.
         attributes: rows of the attribute plot.
-        robustness: condition -> figures of `training.robustness.compare_pairs`.
+        robustness: condition -> figures of `evaluation.robustness.compare_pairs`.
         cases: for the gallery. They show patients' scans: keep such a folder out of the project.
         commands: that lead from LIDC-IDRI to this card.
         saliency: what `evaluation.saliency.measure_saliency` found.

@@ -1,4 +1,4 @@
-"""The model's worst answers as pictures: confident, and against every reader's mean. Shows patients' scans.
+"""The model's worst errors as pictures: confident, and contrary to the readers' mean. Shows patients' scans.
 
 Written into the output folder only; the card that belongs to the project has none of them.
 """

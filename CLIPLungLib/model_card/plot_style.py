@@ -1,4 +1,4 @@
-"""The look all plots of the card share: white paper, one typeface, colours that stay apart for every kind of colour vision."""
+"""The common style of the card's plots: white paper, one typeface, colours that stay apart for every kind of colour vision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of the card that no figure changes."""
+"""The fixed text of the card."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ HEAD = f"""# Model card: CLIP-Lung
 
 > **{DISCLAIMER}**
 
-CLIP-Lung answers for one click on a lung nodule in a CT: a calibrated probability that radiologists' mean malignancy rating exceeds 3 of 5,
+CLIP-Lung gives, for one click on a lung nodule in a CT: a calibrated probability that radiologists' mean malignancy rating exceeds 3 of 5,
 the classes benign, unsure and malignant, the eight signs of the LIDC vocabulary by comparison with their texts, an outline with diameters
-and volume, and a map of where the network looked. A shared 2-D encoder reads the axial planes around the click; a learned gate pools them.
-A second reader, kernel regression on frozen ImageNet features of the nodule's middle plane, has a say in probability and signs, not in the map.
-The texts are encoded once, at training time, and travel with the weights."""
+and volume, and a Grad-CAM heat map. A shared 2-D encoder reads the axial planes around the click; a learned gate pools them.
+A second model, the second reader (kernel ridge regression on frozen ImageNet features of the nodule's central plane), contributes to probability, signs, diameter and, in that plane, to the map.
+The texts are encoded once, during training, and stored in the weights file."""
 
 USE = """## Intended use
 
@@ -36,21 +36,21 @@ Licence CC BY 3.0. Cite it with every figure and every weight file made from it:
 
 Method: {METHOD_CITATION}"""
 
-PROTOCOL = """- **Patient folds.** Every nodule of a patient lies in the same fold. Each fold is answered by a model that has not seen its patients, neither to learn, nor to choose its epoch.
-- **Out of fold, by the path of a click.** All figures and plots rest on these answers alone. A fold's checkpoint is read from its file and answers as the product does: two looks,
-  the second centred on the outline, planes outside the scan left out. Its calibrations come from the other folds.
-- **The rule is named with every figure**, because it moves the figure more than most models do. Benign is a mean below 2.5, malignant above 3.5,
+PROTOCOL = """- **Patient folds.** Every nodule of a patient lies in the same fold. Each fold is predicted by a model for which its patients were used neither for training nor for model selection.
+- **Out of fold, end to end.** All figures and plots use these predictions only. Each fold's checkpoint is loaded from its file and runs the inference code of the product: two passes,
+  the second centred on the outline; planes outside the scan are left out. Its calibrations come from the other folds.
+- **The rule is stated with every figure**, because it affects the figure more than the choice of model usually does. Benign is a mean below 2.5, malignant above 3.5,
   unsure from 2.5 to 3.5. The event is a mean above 3: exactly 3 is no event, and only the AUC *above against below 3* leaves it out.
-- **Size-only floor.** Large nodules are rated as suspicious: the diameter alone sets the height to jump, and the paired difference to it says what the picture adds.
-- **One reader** and the model are judged alike: each reader is left out in turn, and both are compared with the mean of the nodule's other readers.
+- **Size-only baseline.** Large nodules are rated as suspicious: the diameter alone is the baseline, and the paired difference to it is what the image adds.
+- **One reader** and the model are evaluated alike (leave one reader out): both are compared with the mean of the nodule's other readers.
 - **Intervals** are 95 % bootstrap intervals; patients are drawn, with all their nodules."""
 
 LIMITS = """## Limits
 
-- The readers disagree with one another, and their mean is the truth here. A good agreement with it is an agreement with opinion.
+- The readers disagree with one another, and their mean is the reference standard here. Good agreement with it is agreement with opinion.
 - The probability is calibrated for nodules chosen as LIDC chose them. In a population with fewer suspicious nodules it is too high.
 - The collection was published in 2011: newer scanners, reconstructions and protocols are not in it.
 - Most volumes used here end in z where the nodule ends. The check in true context rests on far fewer nodules, and says how many.
 - The noise of the robustness check is white, and its thick slices are averages of thin ones; a scanner's own kernel and noise are neither.
-- Rare kinds (calcification patterns, fat, cavities, ground glass) are few: their figures are the least certain.
+- Rare types (calcification patterns, fat, cavities, ground glass) have few cases: their figures are the least certain.
 - Age, sex, smoking and earlier scans are unknown to the model and not in the table used here: no figure here is by subgroup of patients."""

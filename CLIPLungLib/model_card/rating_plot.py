@@ -1,4 +1,4 @@
-"""What the model says of nodules the readers rated alike: probability by the readers' mean malignancy rating."""
+"""Plot of the probability by the readers' mean malignancy rating."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the probabilities mean what they say? Frequency against probability, for the model and the size-only floor."""
+"""Reliability diagrams: observed frequency against probability, for the model and the size-only baseline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well nodules rated above and below 3 are told apart: the model's ROC curve against the diameter's."""
+"""ROC curves for a mean rating above against below 3: the model's and the diameter's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The heat maps' figures in one picture: where they lie, what the answer owes to what they mark, and what they owe to the weights."""
+"""The evaluation of heat maps in one picture: localisation, deletion and insertion, sensitivity to the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the heat maps are worth, on the card: the figures of `evaluation.saliency_summary.summarise` as tables."""
+"""The evaluation of heat maps on the card: the figures of `evaluation.saliency_summary.summarise` as tables."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def explanation(found: Mapping[str, Any]) -> str:
     """How the figures came about, in one paragraph."""
     return (
         f"{found['images']} images, out of fold; every click was moved by up to {found['click_mm']:g} mm in a random direction "
-        f"({found['refused']} refused). Each map is for the side the answer takes: suspicion where the nodule is called malignant, "
+        f"({found['refused']} refused). Each map explains the predicted side: suspicion where the nodule is called malignant, "
         "harmlessness where it is called benign. *Empty*: share of maps that show nothing at the threshold of the display. *Energy*: share "
         "of the map's sum within the readers' outline; an empty map has none. *Peak*: share of maps whose largest value lies there. "
-        "*Deletion*: mean probability of the answer's side while the most relevant voxels turn to lung, "
-        f"{', '.join(f'{volumes:g}' for volumes in found['volumes'])} times as many as the nodule has; less is better. *Insertion*: while those "
-        "voxels alone stand in lung; more is better. *Correlation*: Spearman of the maps, with those of a network whose weights are all "
+        "*Deletion*: mean probability of the predicted side while the most relevant voxels are replaced by lung, "
+        f"{', '.join(f'{volumes:g}' for volumes in found['volumes'])} times as many as the nodule has; lower is better. *Insertion*: while only those "
+        "voxels are inserted into lung; higher is better. *Correlation*: Spearman of the maps, with those of a network whose weights are all "
         f"random (near 0 is right) and of another seed. Means with 95 % intervals, {found['bootstraps']} patient bootstraps. "
-        "The blob is a Gaussian at the click, as wide as the usual nodule; it has seen nothing."
+        "The blob is a Gaussian at the click, as wide as the typical nodule, independent of the image."
     )
 
 

@@ -80,7 +80,7 @@ class Grid:
 
 
 def smooth_path(knots_lps: np.ndarray, step_mm: float) -> np.ndarray:
-    """(N, C) points about `step_mm` apart on a smooth curve through (M, C) knots; columns beyond three ride along."""
+    """(N, C) points about `step_mm` apart on a smooth curve through (M, C) knots; columns beyond three are interpolated along it."""
     knots = np.asarray(knots_lps, dtype=np.float64)
     arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(knots[:, :3], axis=0), axis=1))])
     samples = np.linspace(0.0, arc[-1], max(2, int(np.ceil(arc[-1] / step_mm)) + 1))

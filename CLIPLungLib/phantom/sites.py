@@ -21,12 +21,12 @@ COST_PER_MM_MOVED = 0.15
 
 
 def find_site(hu: np.ndarray, grid: Grid, near_lps: np.ndarray, reach_mm: float, on_wall: bool) -> np.ndarray:
-    """(3,) mm LPS near a wish where a nodule lies free in the lung, or against its wall.
+    """(3,) mm LPS near a requested position where a nodule lies free in the lung, or against its wall.
 
     Args:
         hu: (K, J, I) HU of the chest.
         grid: its voxels.
-        near_lps: (3,) mm, the wish.
+        near_lps: (3,) mm, the requested position.
         reach_mm: largest radius of the nodule.
         on_wall: whether it shall touch the wall.
 

@@ -1,1 +1,1 @@
-"""What a reader takes away: the picture of a result (`page.save_report`) and the DICOM structured report."""
+"""Outputs of a result: the report page (`page.save_report`), the DICOM structured report and segmentation."""

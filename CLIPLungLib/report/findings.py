@@ -1,4 +1,4 @@
-"""The right side of the page: how suspicious the nodule looks, and its signs."""
+"""The right side of the page: probability, classes, size and signs."""
 
 from __future__ import annotations
 

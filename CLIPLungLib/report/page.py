@@ -1,4 +1,4 @@
-"""The page a radiologist can hang on the wall: where the nodule is, where the network looked, how suspicious, and why."""
+"""The report page: the nodule in three planes, the heat map, the probability and the signs."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.resample import sample_as_stored
@@ -80,6 +79,9 @@ def heat_picture(hu: np.ndarray, relevance: np.ndarray) -> np.ndarray:
 
 def draw_outline(picture: np.ndarray, inside: np.ndarray) -> None:
     """Draw the rim of what is inside (rows, columns in 0..1; NaN counts as outside) on a picture (rows, columns, 3), in place."""
+    # Not at the top: the first answer of a command does not wait for it.
+    from scipy import ndimage
+
     filled = np.nan_to_num(inside) > 0.5
     rim = filled & ~ndimage.binary_erosion(filled, iterations=OUTLINE_PIXELS)
     picture[rim] = OUTLINE_RGB

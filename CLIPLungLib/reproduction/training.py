@@ -21,6 +21,9 @@ from CLIPLungLib.reproduction.protocol import Row, Task
 from CLIPLungLib.reproduction.settings import PublishedSettings
 
 TESTED_AT_ONCE = 128
+# oneDNN computes in blocks of channels, 16 with AVX-512. With fewer, in channels-last order, the weights' gradient of a strided 1x1
+# convolution overwrites foreign memory, and the process ends now or later.
+NARROWEST_CHANNELS_LAST = 16
 # (epochs done, means of the epoch)
 AfterEpoch = Callable[[int, dict[str, float]], None]
 
@@ -51,7 +54,8 @@ def train_network(
     network = PublishedNetwork(
         voxels, settings.width, len(task.classes), groups, own_encoder.dim if own_encoder is not None else None
     )
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # torch lacks this one
+    order = torch.channels_last if settings.width >= NARROWEST_CHANNELS_LAST else torch.contiguous_format
+    network.to(device, memory_format=order)  # type: ignore[call-overload] # torch lacks this one
     text_terms = None
     if own_encoder is not None:
         text_terms = TextTerms(own_encoder.to(device), task, row, settings).to(device)

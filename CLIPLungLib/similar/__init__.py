@@ -1,1 +1,1 @@
-"""Cases of the training data that the network finds like the one at hand, with what their readers said of them."""
+"""The most similar nodules of the training data, with their readers' ratings."""

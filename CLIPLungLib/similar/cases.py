@@ -1,4 +1,4 @@
-"""The cases most like an answer, as they are told to a reader."""
+"""The cases most like an answer, as shown to a reader."""
 
 from __future__ import annotations
 

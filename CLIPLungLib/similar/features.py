@@ -1,7 +1,7 @@
-"""What two nodules are compared by: what the network says of them in words and numbers.
+"""The features by which nodules are compared: the model's outputs.
 
-Networks of different folds pool features of different meaning. What they say means the same in each: the probability of every level of
-every sign, the calibrated suspicion, and the diameter.
+Pooled features of networks of different folds are not comparable. Their outputs are: the probability of every level of every sign,
+ the calibrated suspicion, and the diameter.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How well neighbours tell what readers said: one figure and its interval per rating, as the index carries them."""
+"""How well neighbours predict the readers' ratings: one figure and its interval per rating, stored in the index."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How one of COMPARED is told.
+    """How well one of COMPARED is predicted.
 
     Attributes:
         neighbours: by the mean of the neighbours' readers.
-        network: by what the model itself says of the nodule.
+        network: by the model's own prediction.
     """
 
     neighbours: Figure

@@ -1,4 +1,4 @@
-"""The nodules of the training data as points of a space in which near means alike."""
+"""Nearest-neighbour index of the nodules of the training data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SimilarIndex:
         usual_distance: within it lie the nearest neighbours of 95 % of nodules, on average over them.
         metric: what is compared, in words.
         source: what to cite.
-        figures: one of COMPARED -> how well neighbours tell it.
+        figures: one of COMPARED -> how well neighbours predict it.
         choices: each metric that was tried -> the mean of its correlations.
     """
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from CLIPLungLib.calibration.double_reading import joint_diameter_mm, joint_score, no_second_readings
+from CLIPLungLib.calibration.double_reading import joint_estimate_mm, joint_score, no_second_readings
 from CLIPLungLib.dataset.insertion import read_hosts
 from CLIPLungLib.dataset.nodule_images import PATCH_KINDS, NoduleImage, nodule_images
 from CLIPLungLib.dataset.nodule_table import Nodule
@@ -70,13 +70,13 @@ def complete_answers(
     return replace(
         answers,
         malignancy_score=joint_score(answers.malignancy_score, second),
-        estimated_diameter_mm=joint_diameter_mm(answers.estimated_diameter_mm, second),
+        estimated_diameter_mm=joint_estimate_mm(answers.estimated_diameter_mm, second),
         second=second,
     )
 
 
 def _second_readings(classifier: NoduleClassifier, images: Sequence[NoduleImage], refused: np.ndarray) -> np.ndarray:
-    """(B, O) by the path of a click; NaN for clicks that were refused."""
+    """(B, O) end to end; NaN for clicks that were refused."""
     found = no_second_readings(len(images))
     accepted = [image for image, no in zip(images, refused, strict=True) if not no]
     patches = [extract_patch(image.ct, image.point_ras, classifier.checkpoint.patch) for image in accepted]

@@ -1,4 +1,4 @@
-"""Raw answers of a fold's network for the patients it has not seen: by the very path of a click, image by image."""
+"""Raw out-of-fold predictions of a fold's network, end to end, image by image."""
 
 from __future__ import annotations
 
@@ -104,13 +104,14 @@ class FoldAnswers:
     def level(self, attribute: str) -> np.ndarray:
         """(V,) expected code of an attribute, from the texts and, where there is one, the second reader."""
         columns = level_columns(attribute)
-        of_texts = self.level_probabilities[:, columns] @ np.arange(1, columns.stop - columns.start + 1)
+        # Rounded, so that what is equal is ranked as equal on every processor.
+        of_texts = (self.level_probabilities[:, columns] @ np.arange(1, columns.stop - columns.start + 1)).round(6)
         return joint_level(attribute, of_texts, self.second)
 
     @property
     def measured_diameter_mm(self) -> np.ndarray:
-        """(V,) uncalibrated, of the outline and, where there is one, the second reader; NaN where nothing was outlined."""
-        return joint_diameter_mm(self.diameter_mm, self.second)
+        """(V,) uncalibrated, see `joint_diameter_mm`; NaN where nothing was outlined."""
+        return joint_diameter_mm(self.diameter_mm, self.estimated_diameter_mm, self.second)
 
     def level_probability(self, attribute: str, code: int) -> np.ndarray:
         """(V,) probability of one code of an attribute."""

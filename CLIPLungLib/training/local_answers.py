@@ -1,4 +1,4 @@
-"""The network's raw answers for local cases, by the path of a click."""
+"""The raw predictions for local cases, end to end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LocalAnswers:
     Attributes:
         cases: N cases.
         malignancy_score: (N,) uncalibrated.
-        diameter_mm: (N,) of the outline and the second reader, uncalibrated; NaN where nothing was outlined.
+        diameter_mm: (N,) uncalibrated, see `joint_diameter_mm`; NaN where nothing was outlined.
         volume_mm3: (N,) of the outline, likewise.
         distance, presence: (N,) what the out-of-distribution warning is judged by.
         left_out: id -> why there is no answer.
@@ -117,6 +117,7 @@ def _read(ct: CTVolume, cases: Sequence[Case], classifier: NoduleClassifier) -> 
     accepted: list[tuple[Case, Patch]] = []
     for case in cases:
         try:
+            case.row.require_series(ct.source.get("series_uid", ""))
             accepted.append((case, extract_patch(ct, case.row.point_ras(), classifier.checkpoint.patch)))
         except InputError as error:
             yield case, str(error)

@@ -26,8 +26,8 @@ from CLIPLungLib.model.text_encoder import PromptTokens, TextEncoder
 from CLIPLungLib.training.objective import CLIPLungObjective, Targets
 from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES
 
-BATCH, PLANES, PIXELS, TOKENS = 2, 5, 64, 77
-LAYERS = 4
+BATCH, PLANES, PIXELS, TOKENS = 4, 5, 64, 77
+LAYERS = 12
 
 
 class Padded(TextEncoder):

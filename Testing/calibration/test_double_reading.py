@@ -9,6 +9,7 @@ from CLIPLungLib.calibration.double_reading import (
     SCORE_PER_RATING,
     SIZES_DISAGREE_ABOVE,
     joint_diameter_mm,
+    joint_estimate_mm,
     joint_level,
     joint_score,
     network_alone,
@@ -30,14 +31,21 @@ def test_without_a_second_reader_the_network_stands():
     score = np.array([-1.0, 0.2, 1.5])
     np.testing.assert_array_equal(joint_score(score, alone), score)
     np.testing.assert_array_equal(joint_level("margin", score, alone), score)
-    np.testing.assert_allclose(joint_diameter_mm(np.array([4.0, 9.0, 30.0]), alone), [4, 9, 30])
+    sizes_mm = np.array([4.0, 9.0, 30.0])
+    np.testing.assert_allclose(joint_estimate_mm(sizes_mm, alone), sizes_mm)
+    np.testing.assert_allclose(joint_diameter_mm(sizes_mm, np.array([1.0, np.nan, 2.0]), alone), sizes_mm)
 
 
 def test_both_have_their_say():
     second = np.stack([second_reading(malignancy=5.0), second_reading(malignancy=1.0)])
     np.testing.assert_allclose(joint_score(np.array([0.0, 1.0]), second), [SCORE_PER_RATING, 0.5 - SCORE_PER_RATING])
     assert joint_level("spiculation", np.array(2.0), second_reading(spiculation=4.0)) == 3.0
-    assert joint_diameter_mm(np.array(4.0), second_reading(log_diameter=np.log(9.0))) == pytest.approx(6.0)
+    nine = second_reading(log_diameter=np.log(9.0))
+    both_mm = joint_estimate_mm(np.array(4.0), nine)
+    assert both_mm == pytest.approx(6.0)
+    # Of 16 mm outlined, 4 mm estimated and 9 mm by the second reader.
+    assert joint_diameter_mm(np.array(16.0), both_mm, nine) == pytest.approx((16 * 4 * 9) ** (1 / 3))
+    assert np.isnan(joint_diameter_mm(np.array(np.nan), both_mm, nine))
 
 
 @pytest.mark.parametrize(("told", "level"), [(6.2, 5.0), (-3.0, 3.0)])
@@ -73,6 +81,5 @@ def test_each_reading_can_be_had_back():
 def test_sizes_disagree_only_where_both_are_known():
     second = no_second_readings(4)
     second[:3, SECOND_OUTPUTS.index("log_diameter")] = np.log(10.0)
-    # The outline's own sizes; what is stated lies half-way.
     outline_mm = np.array([10 * SIZES_DISAGREE_ABOVE * 1.01, 10 / SIZES_DISAGREE_ABOVE * 1.01, np.nan, 3.0])
-    assert sizes_disagree(joint_diameter_mm(outline_mm, second), second).tolist() == [True, False, False, False]
+    assert sizes_disagree(outline_mm, second).tolist() == [True, False, False, False]

@@ -228,6 +228,22 @@ def test_patient_in_two_folds_is_refused(folder, tmp_path):
         read_nodules(tmp_path)
 
 
+def test_nodule_in_two_rows_is_refused(folder, tmp_path):
+    rows = rows_of(folder)
+    write_table(tmp_path, [*rows, rows[0]])
+    with pytest.raises(InputError, match=f"nodule {rows[0]['nodule_id']} stands in two rows"):
+        read_nodules(tmp_path)
+
+
+@pytest.mark.parametrize("column", ["fold", "n_readers", "diameter_mm"])
+def test_underscores_are_no_part_of_a_number(folder, tmp_path, column):
+    rows = rows_of(folder)
+    rows[0] |= {column: "1_0"}
+    write_table(tmp_path, rows)
+    with pytest.raises(InputError, match=f"{column} must be .*not '1_0'"):
+        read_nodules(tmp_path)
+
+
 @pytest.mark.lidc
 def test_real_table_keeps_patients_within_their_fold(lidc_folder):
     nodules = read_nodules(lidc_folder)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.cohort import write_image
+from helpers.synthetic_dicom import write_series
 
 from CLIPLungLib.cli import main
 from CLIPLungLib.dataset import own_cases
@@ -317,3 +319,34 @@ def test_dealt_folds_are_even_for_both_kinds_and_the_same_in_every_run(tmp_path)
     malignant = {case.patient_id for case in cases if case.malignancy > 3}
     assert np.bincount(list(folds.values())).tolist() == [4] * 5
     assert np.bincount([folds[patient] for patient in malignant]).tolist() == [1] * 5
+
+
+def test_unused_columns_and_what_the_reader_says_are_told_and_kept(tmp_path):
+    hu = np.full((30, 60, 60), -850, np.int16)
+    hu[12:18, 27:33, 27:33] = 40
+    for uid, count in (("1.2.3.1", 30), ("1.2.3.2", 28)):
+        write_series(tmp_path / "study" / uid, hu[:count], series_uid=uid)
+    file = tmp_path / "cases.csv"
+    # The middle of the block, LPS (0, 10, -12.5).
+    file.write_text("id,image,r,a,s,malignancy,texturre,patient\nn1,study,0,-10,-12.5,4,5,A\n", encoding="utf-8")
+    for _ in range(2):  # The second run keeps the crop and has the note from the record.
+        notes = " ".join(prepare_cases(file, tmp_path / "data").notes)
+        assert "columns that are not used: texturre, patient." in notes
+        assert "n1: Series 1.2.3.1" in notes
+        assert "was chosen, the CT series with most slices" in notes
+
+
+def test_a_case_of_another_series_than_its_image_is_skipped(tmp_path, ball_ct):
+    hu = np.full((30, 60, 60), -850, np.int16)
+    write_series(tmp_path / "study", hu, series_uid="1.2.3.1")
+    file = tmp_path / "cases.csv"
+    file.write_text("id,image,seriesuid,r,a,s,malignancy\nn1,study,1.2.3.9,0,-10,-12.5,4\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"gave the series 1\.2\.3\.1, and the column seriesuid names 1\.2\.3\.9"):
+        prepare_cases(file, tmp_path / "data")
+
+
+@pytest.mark.parametrize(("column", "most"), [("diameter_mm", 300), ("volume_mm3", 2e7)])
+def test_sizes_that_no_nodule_has_are_refused(tmp_path, column, most):
+    read_cases(table(tmp_path, f"malignancy,{column}", f"4,{most:g}"))
+    with pytest.raises(InputError, match=f"{column} must be one number above 0 and not over {re.escape(f'{most:g}')}"):
+        read_cases(table(tmp_path, f"malignancy,{column}", f"4,{most * 1.01:g}"))

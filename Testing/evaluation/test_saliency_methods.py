@@ -11,9 +11,10 @@ import torch
 from CLIPLungLib.evaluation.saliency_controls import BLOB_SD_MM, CONTROLS, blob_at
 from CLIPLungLib.evaluation.saliency_methods import METHODS, integrated_gradients, occlusion
 from CLIPLungLib.evaluation.saliency_question import HARMLESS, SUSPICIOUS, Question
-from CLIPLungLib.evaluation.weight_randomisation import cascade, layers
+from CLIPLungLib.evaluation.weight_randomisation import cascade, layer_names, layers
 from CLIPLungLib.image.patch import Patch, PatchSpec
 from CLIPLungLib.model.network import CLIPLungNetwork, NetworkConfig
+from CLIPLungLib.model.second_reader import SecondReader
 
 SPEC = PatchSpec(shape=(5, 32, 32), spacing_mm=(2.0, 1.0, 1.0))
 CENTER_RAS = np.array([3.0, -4.0, 50.0])
@@ -32,7 +33,7 @@ def question_of(network: CLIPLungNetwork, side: float = SUSPICIOUS) -> Question:
     hu[1:3, 4:12, 20:28] = 40
     patch = Patch(CENTER_RAS, hu, EXISTS, SPEC.grid_to_ras(CENTER_RAS), 1.0)
     planes, exists = torch.from_numpy(SPEC.normalise(hu))[None], torch.from_numpy(EXISTS)[None]
-    return Question(network, planes, exists, patch, SPEC, CENTER_RAS, side, None)
+    return Question(network, None, planes, exists, patch, SPEC, CENTER_RAS, side, None)
 
 
 @pytest.fixture(scope="module")
@@ -143,12 +144,30 @@ def test_cascade_takes_layer_after_layer_from_the_heads_to_the_stem(encoder):
         for value in network.state_dict().values():
             value.copy_(torch.full_like(value, 7))
     learned: set[str] = set(network.state_dict())
-    for layer, changed in cascade(network, 0):
+    for layer, changed, _ in cascade(network, None, 0):
         learned -= set(names[layer])
         state = changed.state_dict()
         assert all((state[name] == 7).all() for name in learned)
         assert not any((state[name] == 7).all() for name in names[layer])
     assert all((value == 7).all() for value in network.state_dict().values())
+
+
+def test_the_second_reader_loses_what_it_learned_last():
+    network, reader = network_of(), SecondReader(centres=6)
+    reader.coefficients.normal_()
+    reader.centres.normal_()
+    reader.is_told.fill_(1.0)
+    assert layer_names(network, reader)[-1] == "second reader"
+    assert layer_names(network, None) == list(layers(network))
+    steps = list(cascade(network, reader, 0))
+    assert [layer for layer, *_ in steps] == layer_names(network, reader)
+    assert all(own is reader for *_, own in steps[:-1])
+    changed = steps[-1][2]
+    assert not torch.equal(changed.coefficients, reader.coefficients)
+    assert torch.equal(changed.coefficients.sort(dim=0).values, reader.coefficients.sort(dim=0).values)
+    assert not torch.equal(changed.features.trunk.stem[0][0].weight, reader.features.trunk.stem[0][0].weight)
+    question = replace(question_of(network), second_reader=reader)
+    assert not np.allclose(METHODS["shipped"](question), METHODS["shipped"](question_of(network)))
 
 
 def test_random_weights_are_those_of_their_seed():
@@ -157,7 +176,8 @@ def test_random_weights_are_those_of_their_seed():
     expected = torch.rand(1)
     torch.manual_seed(1)
     first, second, third = (
-        [changed.encoder.stem[1].weight.clone() for _, changed in cascade(network, seed)][-1] for seed in (0, 0, 1)
+        [changed.encoder.stem[1].weight.clone() for _, changed, _ in cascade(network, None, seed)][-1]
+        for seed in (0, 0, 1)
     )
     assert torch.equal(first, second)
     assert not torch.equal(first, third)

@@ -7,6 +7,7 @@ import csv
 import numpy as np
 import pytest
 from helpers.cohort import write_image
+from helpers.synthetic_dicom import write_series
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.followup.cohort import COMPARISON_COLUMNS, comparison_columns
@@ -71,6 +72,30 @@ def test_columns_come_at_the_end_and_a_bad_prior_leaves_the_answer(folder, tiny)
         assert words in rows[name]["comparison_error"]
     assert rows["outside"]["status"] == "failed"
     assert {rows["outside"][name] for name in COMPARISON_COLUMNS} == {""}
+
+
+def test_a_point_without_its_prior_is_no_row_without_one(folder, tiny):
+    for dates in ("5,6,7,,", ",,,2024-01-01,"):
+        _, _, rows = run(table(folder, f"a,now.nrrd,{POINT},,{dates}"), folder / dates[0], tiny)
+        assert (rows["a"]["status"], rows["a"]["comparison_status"]) == ("ok", "failed")
+        assert "prior_image) is empty" in rows["a"]["comparison_error"]
+
+
+@pytest.mark.parametrize("name", ["prior_x", "prior image", "Prior", "prior_seriesuid"])
+def test_unknown_columns_of_a_prior_are_refused(folder, name):
+    with pytest.raises(InputError, match=f"unknown column '{name.lower()}'.*prior_image, prior_r, prior_a, prior_s"):
+        read_cohort(table(folder, f"a,now.nrrd,{POINT},then.nrrd,1", header=f"id,image,r,a,s,prior_image,{name}"))
+
+
+def test_what_the_reader_says_of_a_prior_is_kept(folder, ball_ct, tiny):
+    hu = ball_ct.hu.astype(np.int16)
+    for uid in ("1.2.3.1", "1.2.3.2"):
+        left, back, origin = -ball_ct.ijk_to_ras[0, 3], -ball_ct.ijk_to_ras[1, 3], ball_ct.ijk_to_ras[2, 3]
+        places = [(left, back, origin + k * ball_ct.spacing_mm[2]) for k in range(len(hu))]
+        write_series(folder / "study" / uid, hu, places, series_uid=uid, spacing_mm=tuple(ball_ct.spacing_mm[:2]))
+    _, _, rows = run(table(folder, f"a,now.nrrd,{POINT},study,{POINT},,"), folder / "out", tiny)
+    assert "Prior CT: Series 1.2.3.2" in rows["a"]["comparison_warnings"], rows["a"]["comparison_error"]
+    assert "was chosen" in rows["a"]["comparison_warnings"]
 
 
 def test_resume_keeps_rows_whose_prior_is_the_same_and_asks_again_for_others(folder, tiny):

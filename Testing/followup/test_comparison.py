@@ -14,9 +14,11 @@ from helpers.synthetic_dicom import write_series
 from CLIPLungLib.cli import main
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.followup.comparison import compare, comparison_of
+from CLIPLungLib.followup.dates import date_of_scan
 from CLIPLungLib.followup.wording import change_lines
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.dicom.acquisition_date import acquisition_date
+from CLIPLungLib.image.read import read_ct
 from CLIPLungLib.inference.result import NoduleMeasurement
 
 POINT = (10.0, -20.0, 30.0)
@@ -65,6 +67,22 @@ def test_missing_dates_and_outlines_are_told(ball_ct, prior_ct, tiny):
     assert any("give the dates" in warning for warning in told.warnings)
 
 
+def test_copies_of_one_scan_and_scans_of_two_patients_are_told(ball_ct, prior_ct, tiny):
+    answer = tiny.classify(ball_ct, POINT)
+
+    def told(current, prior):
+        return " ".join(comparison_of(answer, answer, (current, prior)).warnings)
+
+    assert "one scan was given twice" in told(ball_ct, prior_ct)
+    changed = replace(prior_ct, hu=prior_ct.hu + np.int16(1))
+    assert "given twice" not in told(ball_ct, changed)
+    assert "given twice" not in told(ball_ct, replace(changed, hu=changed.hu[:-1]))
+    for first, second, is_told in (("A", "B", True), ("A", "A", False), ("A", "", False), ("", "", False)):
+        pair = (replace(ball_ct, patient_id=first), replace(changed, patient_id=second))
+        assert ("different patients" in told(*pair)) is is_told
+        assert "A" not in repr(pair[0]).replace("CTVolume", "")
+
+
 def test_same_scan_and_reversed_dates_are_refused(ball_ct, prior_ct, tiny):
     with pytest.raises(InputError, match="as current and as prior"):
         compare(ball_ct, POINT, ball_ct, tiny, POINT)
@@ -98,6 +116,26 @@ def test_command_writes_numbers_and_picture(tmp_path, ball_ct, tiny_checkpoint_f
         assert main([*command, *wrong, "--output", str(tmp_path / "none")]) == 2
         assert words in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("stated", "found"),
+    [
+        ("20240328", date(2024, 3, 28)),
+        ("2024.03.28", date(2024, 3, 28)),
+        ("00010101", None),
+        ("19000101", None),
+        ("", None),
+    ]
+    + [("2024", None), ("20241328", None)],
+)
+def test_a_date_of_dicom_that_is_none_is_unknown_and_a_given_one_refused(tmp_path, stated, found):
+    write_series(tmp_path, np.full((4, 6, 6), -800, np.int16), StudyDate=stated)
+    ct = read_ct(tmp_path)
+    assert date_of_scan(None, "the CT", tmp_path, ct) == date_of_scan("", "the CT", tmp_path, ct) == found
+    assert date_of_scan("2020-01-02", "the CT", tmp_path, ct) == date(2020, 1, 2)
+    with pytest.raises(InputError, match="is no date of the CT"):
+        date_of_scan(stated + "?", "the CT", tmp_path, ct)
 
 
 def test_date_of_a_dicom_series_is_read_where_it_is(tmp_path):

@@ -44,6 +44,41 @@ def test_axes_that_contradict_each_other_are_refused():
         Size(mean_mm=9.2, long_mm=9.0)
     assert Size(mean_mm=7.6, long_mm=9.0, short_mm=6.0).mean_diameter_mm == 7.5
 
+    with pytest.raises(InputError, match="longer than the mean diameter"):
+        Size(mean_mm=5.0, short_mm=8.0)
+    with pytest.raises(InputError, match=r"prior solid component .* is larger than the nodule was"):
+        Prior(Size(mean_mm=5.0), solid_mm=9.0)
+
+
+@pytest.mark.parametrize("field", ["mean_mm", "long_mm"])
+def test_centimetres_are_refused(field):
+    with pytest.raises(InputError, match=r"cannot be 0\.8 mm.*not centimetres"):
+        Size(**{field: 0.8})
+    assert Size(**{field: 1.0})
+    assert Size(long_mm=2.0, short_mm=0.8)
+
+
+@pytest.mark.parametrize(
+    ("size", "volume_mm3", "is_refused"),
+    [
+        ({"mean_mm": 8.0}, 268.0, False), ({"mean_mm": 8.0}, 0.268, True), ({"mean_mm": 8.0}, 5000.0, True), ({"mean_mm": 8.0}, 1300.0, False),
+        ({"long_mm": 20.0, "short_mm": 4.0}, 160.0, False), ({"long_mm": 20.0, "short_mm": 4.0}, 40.0, True), ({"long_mm": 80.0}, 268.0, True),
+    ],
+)  # fmt: skip
+def test_a_volume_of_another_unit_or_nodule_is_refused(size, volume_mm3, is_refused):
+    if is_refused:
+        with pytest.raises(InputError, match=r"not that of a nodule of .*1 ml is 1000 mm3"):
+            Size(**size, volume_mm3=volume_mm3)
+    else:
+        assert Size(**size, volume_mm3=volume_mm3)
+
+
+@pytest.mark.parametrize("seen", ["baseline", "new"])
+def test_a_nodule_that_was_not_seen_before_has_no_prior_size(seen):
+    with pytest.raises(InputError, match=f"'{seen}' has no size on a prior CT"):
+        Case(Size(mean_mm=8.0), seen=seen, prior=Prior(Size(mean_mm=5.0), days=100))
+    assert Case(Size(mean_mm=8.0), seen=seen, prior=Prior(Size(), category="2"))
+
 
 @pytest.mark.parametrize("field", CHOICES)
 def test_words_that_do_not_exist_are_refused_with_those_that_do(field):
@@ -89,5 +124,7 @@ def test_a_larger_nodule_has_all_its_sizes_larger():
     grown = Size(long_mm=9.0, short_mm=7.0, volume_mm3=ball_mm3).grown_by(2.0)
     assert (grown.long_mm, grown.short_mm) == (11.0, 9.0)
     assert grown.volume_mm3 == pytest.approx(math.pi / 6 * 10**3)
-    assert Size(mean_mm=0.4).grown_by(-0.5) is None
+    assert Size(mean_mm=1.4).grown_by(-0.5) is None
+    assert Size(long_mm=5.0, short_mm=1.2).grown_by(-0.5) == Size(long_mm=4.5, short_mm=0.7)
+    assert Size(short_mm=0.4).grown_by(-0.5) is None
     assert Size().grown_by(0.5) is None

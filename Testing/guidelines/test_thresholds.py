@@ -72,7 +72,7 @@ def decide(case: Case) -> Decision:
         (Size(mean_mm=6.4), ["Near a threshold: with a nodule 0.5 mm smaller, the answer is 'small'."]),
         (Size(mean_mm=6.5), []),
         (Size(mean_mm=5.0, volume_mm3=150.0), ["Near a threshold: by diameter alone, the answer is 'small'."]),
-        (Size(mean_mm=0.3), []),
+        (Size(mean_mm=1.3), []),
     ],
 )
 def test_what_lies_within_half_a_millimetre_is_told(size, warnings):

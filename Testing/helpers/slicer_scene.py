@@ -43,9 +43,6 @@ def require_rendering() -> None:
     problem = rendering_problem()
     if problem:
         pytest.skip(problem, allow_module_level=True)
-    if importlib.util.find_spec("triton") is not None:
-        # It and Mesa bring an LLVM each; loaded after Mesa's, triton ends the process.
-        importlib.import_module("triton")
 
 
 @cache

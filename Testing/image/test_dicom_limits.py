@@ -321,6 +321,11 @@ def test_pixels_have_a_size(tmp_path, spacing_mm):
         ({"ImagePositionPatient": [1, 2]}, "position"),
         ({"ImageType": ["DERIVED", "SECONDARY", "LOCALIZER"]}, "localizer"),
         ({"ImageType": None}, ""),
+        ({"ImageType": "LOCALIZER"}, "localizer"),
+        ({"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "MIP"]}, "projection"),
+        ({"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "LUNG_MIN_IP 10"]}, "projection"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "VOLUME", "MAXIMUM"]}, "projection"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL", "MINIPIG"]}, ""),
     ],
 )
 def test_what_makes_a_slice_usable(tmp_path, tags, obstacle):

@@ -32,7 +32,7 @@ def test_frames_are_stacked_by_their_own_positions(tmp_path, sop_class, given):
 
 
 def test_each_frame_has_its_own_slope_and_intercept(tmp_path):
-    rescales = [("1", "-1024"), ("2", "-1000"), ("-1", "7"), ("1", "0"), ("3", "-1"), ("1", "5")]
+    rescales = [("1", "-1024"), ("2", "-1000"), ("-1", "-990"), ("1", "-1010"), ("3", "-1001"), ("1", "-995")]
     hu = np.stack([np.arange(-20, 15).reshape(5, 7) * int(slope) + int(add) for slope, add in rescales])
     write(tmp_path / "ct.dcm", multi_frame_dataset(hu, PLACES, rescales=rescales))
     assert (read_ct(tmp_path).hu == hu).all()

@@ -94,12 +94,92 @@ def test_positions_rounded_to_a_tenth_are_still_even(tmp_path):
 
 def test_each_slice_has_its_own_slope_and_intercept(tmp_path):
     stored = np.arange(-20, 15, dtype=np.int16).reshape(5, 7)
-    for k, (slope, intercept) in enumerate([("1", "-1024"), ("2", "-1000"), ("-3", "7")]):
+    for k, (slope, intercept) in enumerate([("1", "-1024"), ("2", "-1000"), ("-3", "-917")]):
         tags = {"RescaleSlope": slope, "RescaleIntercept": intercept}
         write(tmp_path / f"{k}.dcm", slice_dataset(stored, (0, 0, 2.0 * k), **tags))
     ct = read_ct(tmp_path)
     assert ct.hu.dtype == np.int16
-    assert (ct.hu == [stored - 1024, stored * 2 - 1000, stored * -3 + 7]).all()
+    assert (ct.hu == [stored - 1024, stored * 2 - 1000, stored * -3 - 917]).all()
+
+
+@pytest.mark.parametrize(
+    "lost", [[20], [0], range(20, 40), range(0, 40, 2)], ids=["one", "the first", "half", "every other"]
+)
+@pytest.mark.parametrize("tags", [{"RescaleIntercept": "0"}, {"RescaleIntercept": "-2048"}, {"RescaleSlope": "10"}])
+def test_a_scale_that_is_lost_in_some_slices_is_refused(tmp_path, lost, tags):
+    hu = np.full((40, 40, 40), -850, np.int16)
+    hu[:, 5:35, 5:35] = 40
+    for k, plane in enumerate(hu):
+        dataset = slice_dataset(plane + np.int16(1024), (0, 0, 2.0 * k), **(tags if k in lost else {}))
+        write(tmp_path / f"{k:02}.dcm", dataset)
+    with pytest.raises(
+        InputError, match=r"in no one scale: from the slice '\d\d.dcm' to '\d\d.dcm' its values jump by -?\d+ HU"
+    ):
+        read_ct(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("padding", "tagged"), [(32767, 32767), (4095, 4095), (-2000, 63536), (63536, 63536), (63536, -2000)]
+)
+def test_padding_that_looks_like_metal_is_air_where_the_file_names_it(tmp_path, padding, tagged):
+    stored = ramp_hu().astype(np.int32) + 1024
+    stored[:, 0] = padding
+    dtype = np.uint16 if padding > 32767 else np.int16
+    for k, plane in enumerate(stored):
+        dataset = slice_dataset(plane.astype(dtype), (0, 0, 2.0 * k))
+        dataset.add_new(0x00280120, "SS" if tagged < 0 else "US", tagged)
+        write(tmp_path / f"{k}.dcm", dataset)
+    ct = read_ct(tmp_path)
+    assert ct.hu.dtype == np.int16
+    assert (ct.hu[:, 1:] == ramp_hu()[:, 1:]).all()
+    # What is low already stays as it is stored.
+    assert (ct.hu[:, 0] == (padding - 1024 if padding < 0 else -1024)).all()
+
+
+def test_a_stated_padding_that_tissue_has_as_well_changes_nothing(tmp_path):
+    write_series(tmp_path, ramp_hu(), PixelPaddingValue=1024 - 1000)
+    assert (read_ct(tmp_path).hu == ramp_hu()).all()
+
+
+@pytest.mark.parametrize("is_torn", [False, True])
+def test_slices_of_two_patients_are_refused_and_named_nowhere(tmp_path, is_torn):
+    for k, plane in enumerate(ramp_hu()):
+        uid = f"1.2.3.{k}" if is_torn else "1.2.3"
+        dataset = slice_dataset(plane, (0, 0, 2.0 * k), series_uid=uid, PatientID=f"SECRET{k % 2}")
+        write(tmp_path / f"{k}.dcm", dataset)
+    with pytest.raises(InputError, match=r"6 slices name 2 different patients.*Sort the files by patient") as refused:
+        read_ct(tmp_path)
+    assert "SECRET" not in str(refused.value)
+
+
+def test_several_studies_of_one_series_are_told(tmp_path):
+    for k, plane in enumerate(ramp_hu()):
+        write(tmp_path / f"{k}.dcm", slice_dataset(plane, (0, 0, 2.0 * k), StudyInstanceUID=f"1.{k % 2}"))
+    assert "2 different StudyInstanceUIDs were ignored" in read_ct(tmp_path).source["note"]
+
+
+OTHER_GRIDS = {
+    "pixel spacing": {"spacing_mm": (0.5, 0.5)},
+    "mirrored": {"axes_lps": ((-1.0, 0.0, 0.0), (0.0, 1.0, 0.0))},
+    "turned": {"axes_lps": ((0.0, 1.0, 0.0), (-1.0, 0.0, 0.0))},
+    "size": {},
+}
+
+
+@pytest.mark.parametrize(("kind", "count"), [(kind, 8) for kind in OTHER_GRIDS] + [("size", 3), ("size", 2)])
+def test_a_part_of_a_series_on_another_grid_is_not_dropped_in_silence(tmp_path, kind, count):
+    hu = ramp_hu(20)
+    for k, plane in enumerate(hu):
+        is_other = k >= 20 - count
+        plane = plane[:-1] if is_other and kind == "size" else plane
+        write(
+            tmp_path / f"{k:02}.dcm", slice_dataset(plane, (0, 0, 2.0 * k), **(OTHER_GRIDS[kind] if is_other else {}))
+        )
+    if count > 2:
+        with pytest.raises(InputError, match=rf"{count} of its 20 slices go on where the others end"):
+            read_ct(tmp_path)
+    else:
+        assert read_ct(tmp_path).hu.shape[0] == 18
 
 
 def test_fractional_hu_become_float_for_the_whole_volume(tmp_path):

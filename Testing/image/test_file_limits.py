@@ -299,7 +299,12 @@ def test_big_endian_nrrd(tmp_path):
     ({"space_origin": "(1,2,3) (4,5,6)"}, "'space origin' must be 1 vector"), ({"space_directions": "(1,0,0) (0,1,0)"}, "must be 3 vector"),
     ({"space_directions": "(1,0,0) none (0,1,0) (0,0,1)"}, "must be 3 vector"), ({"line_skip": "1001"}, "skips 1001 lines"),
     ({"line_skip": "-1"}, "skips -1 lines"), ({"byte_skip": "-2"}, "and -2 bytes"), ({"encoding": "gzip", "byte_skip": "1"}, "and 1 bytes"),
-    ({"colour": "red"}, "unknown, doubled or incomplete field 'colour'"),
+    ({"colour": "red"}, "unknown, doubled or incomplete field 'colour'"), ({"space_units": "cm cm cm"}, "space units are cm, not mm"),
+    ({"units": '"mm" "mm" "m"'}, "units are m, mm, not mm"), ({"spacings": "0.7 0.7 1.25"}, "two spacings: 'spacings'"),
+    ({"axis_mins": "0 0 0"}, "two spacings: 'axis mins'"), ({"axismaxs": "nan 40 nan"}, "two spacings: 'axismaxs'"),
+    ({"old_min": "-1024"}, "no HU: 'old min' is '-1024'"), ({"oldmax": "3071"}, "no HU: 'oldmax'"),
+    ({"kinds": "vector domain domain"}, "kinds 'vector domain domain', not all of space"), ({"kinds": "domain domain time"}, "not all of space"),
+    ({"kinds": "domain list domain"}, "not all of space"),
 ])  # fmt: skip
 def test_nrrds_that_are_refused(tmp_path, fields, message):
     with pytest.raises(InputError, match=message):
@@ -314,6 +319,8 @@ def test_nrrds_that_are_refused(tmp_path, fields, message):
         {"content": "a CT"},
         {"encoding": "RAW"},
         {"line_skip": "0", "byte_skip": "0"},
+        {"kinds": "space ??? domain"},
+        {"spacings": "nan nan NaN", "units": "mm mm mm"},
     ],
 )
 def test_nrrds_that_are_read(tmp_path, fields):

@@ -157,3 +157,17 @@ def test_whole_series_are_accepted_and_refused_once_shifted(lidc_folder, name):
     for offset in (1024, -1024):
         with pytest.raises(InputError):
             CTVolume(ct.hu + offset, ct.ijk_to_ras).require_ct()
+
+
+@pytest.mark.parametrize("padding", [2500, 3071, 4095, 31_743, 32_767])
+@pytest.mark.parametrize("hu", [chest(), lung_with_nodule(), soft_tissue()], ids=["chest", "tight", "soft tissue"])
+def test_padding_that_looks_like_metal_is_refused_with_its_remedy(hu, padding):
+    with pytest.raises(InputError, match=rf"one value {padding} in \d+% of its voxels.*Set them to -1024"):
+        CTVolume(padded(hu, padding), np.eye(4)).require_ct()
+
+
+@pytest.mark.parametrize(("value", "share", "is_metal"), [(3071, 0.02, True), (3200, 0.005, True), (3200, 0.02, False)])
+def test_a_little_clipped_metal_is_no_padding(value, share, is_metal):
+    hu = chest()
+    hu.reshape(-1)[: int(share * hu.size)] = value
+    assert ("one value" not in hounsfield_problem(hu.reshape(-1))) is is_metal

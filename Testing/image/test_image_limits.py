@@ -48,6 +48,21 @@ def test_voxels_need_a_size_along_every_axis(axis):
             CTVolume(LUNG, np.diag(diagonal))
 
 
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize(
+    ("spacing_mm", "is_ct"), [(0.05, True), (0.049, False), (30.0, True), (30.1, False), (0.001, False), (1000, False)]
+)
+def test_voxels_of_another_unit_are_refused(axis, spacing_mm, is_ct):
+    matrix = np.eye(4)
+    matrix[axis, axis] = spacing_mm
+    ct = CTVolume(np.full((4, 5, 6), -850, np.int16), matrix)
+    if is_ct:
+        ct.require_ct()
+    else:
+        with pytest.raises(InputError, match=r"which no CT of a chest has.*another unit than mm"):
+            ct.require_ct()
+
+
 @pytest.mark.parametrize("shape", [(0, 5, 6), (4, 0, 6), (4, 5, 0)])
 def test_no_axis_may_be_empty(shape):
     with pytest.raises(InputError, match="holds no voxels"):

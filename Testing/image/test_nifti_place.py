@@ -27,8 +27,8 @@ def nifti(
 ) -> Path:
     """ramp_hu() under these matrices; `codes` are those of the sform and the qform."""
     hu, turned = ramp_hu(), np.eye(4) if qform is None else qform
-    spacing = np.linalg.norm(turned[:3, :3], axis=0)
-    rotation = turned[:3, :3] / spacing
+    rotation = turned[:3, :3] / np.linalg.norm(turned[:3, :3], axis=0)
+    spacing = np.linalg.norm((sform if qform is None and sform is not None else turned)[:3, :3], axis=0)
     handed = 1.0 if np.linalg.det(rotation) > 0 else -1.0
     x, y, z, w = Rotation.from_matrix(rotation * [1, 1, handed]).as_quat()
     quaternion = np.array([x, y, z]) * (1 if w >= 0 else -1)
@@ -121,6 +121,16 @@ def test_other_disagreements_are_refused(tmp_path, change):
         other[:3, :3] = Rotation.from_euler("z", 5, degrees=True).as_matrix() @ other[:3, :3]
     with pytest.raises(InputError, match="names two places"):
         read_ct(nifti(tmp_path, PLACE, other))
+
+
+@pytest.mark.parametrize("spacing_mm", [(0.7, 0.8, 1.25), (1, 1, 1), (0, 0, 0), (-0.7, -0.8, -2.5), (np.nan, 0.8, 2.5)])
+def test_a_spacing_beside_the_sform_that_is_not_its_own_is_refused(tmp_path, spacing_mm):
+    path = nifti(tmp_path, PLACE)
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<3f", data, 80, *spacing_mm)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"two spacings: 0\.7 x 0\.8 x 2\.5 mm by its sform and .*as pixdim"):
+        read_ct(path)
 
 
 def test_a_difference_of_rounding_is_none(tmp_path):

@@ -92,19 +92,20 @@ def test_sizes_by_hand():
 
 def test_the_second_reader_has_a_say_in_the_diameters_and_none_in_the_volume():
     alone = calibrated_measurement(reading(), FOUND, CALIBRATIONS)
-    # The outline is 16 mm long; looking like 4 mm, the nodule counts as one of 8.
-    both = calibrated_measurement(reading(second=second_reading(log_diameter=np.log(4.0))), FOUND, CALIBRATIONS)
-    assert both.diameter_mm == pytest.approx(CALIBRATIONS.outline.diameter.value(8.0))
+    # The outline is 16 mm long, the two estimates are 2 and 8 mm (their mean is 4): the nodule counts as one of (16 * 2 * 8)^(1/3).
+    second = second_reading(log_diameter=np.log(2.0))
+    both = calibrated_measurement(reading(second=second, estimated_diameter_mm=4.0), FOUND, CALIBRATIONS)
+    assert both.diameter_mm == pytest.approx(CALIBRATIONS.outline.diameter.value(256.0 ** (1 / 3)))
     assert both.mean_diameter_mm / both.diameter_mm == pytest.approx(alone.mean_diameter_mm / alone.diameter_mm)
     assert both.volume_mm3 == alone.volume_mm3
     assert both.center_ras == alone.center_ras
 
 
 @pytest.mark.parametrize(
-    ("looks_mm", "is_doubtful"), [(6.35, False), (4.8, False), (4.5, True), (8.5, False), (8.9, True)]
+    ("looks_mm", "is_doubtful"), [(16.0, False), (10.1, False), (9.9, True), (25.5, False), (25.7, True)]
 )
 def test_an_outline_that_does_not_fit_the_look_is_called_doubtful(looks_mm, is_doubtful):
-    # Calibrated, both state 4 * looks^(1/4): as far from the look as it may be where that is 1.6^(1/2) times larger or smaller.
+    # The outline is 16 mm long.
     second = second_reading(log_diameter=np.log(looks_mm))
     assert (OUTLINE_IN_DOUBT in reading_warnings(reading(second=second), CALIBRATIONS)) == is_doubtful
     assert OUTLINE_IN_DOUBT not in reading_warnings(reading(None, second=second), CALIBRATIONS)

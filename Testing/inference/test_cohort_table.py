@@ -108,6 +108,29 @@ def test_extra_nameless_cells_are_no_columns(tmp_path):
     assert "8 cells for 5 columns" in row.fault
 
 
+@pytest.mark.parametrize(
+    "line", ["n1,ct.nrrd,-56,3,-86,4,-115,9,,,", "n1,ct.nrrd,-56,3,-86,-115,,,", "n1,ct.nrrd,-56,-86,4,-115,,,"]
+)
+def test_decimal_commas_do_not_hide_in_empty_columns_behind_the_point(tmp_path, line):
+    header = "id,image,r,a,s,prior_image,prior_date,date"
+    good, bad = read(tmp_path, f"{header}\nn0,ct.nrrd,-56.3,-86,-115,,,,,\n{line}\n")
+    assert good.fault == ""
+    assert "cells for 8 columns: write numbers with a point, or quote them" in bad.fault
+    # Where nothing follows, or other cells separate, surplus empty cells are no sign of it.
+    for text in ("id,image,r,a,s\nn1,ct.nrrd,1,2,3,,,\n", f"{header}\nn1,ct.nrrd,1,2,3,,,,,\n".replace(",", ";")):
+        assert read(tmp_path, text)[0].fault == ""
+
+
+def test_a_series_beside_the_image_must_be_that_of_the_image(tmp_path):
+    first, second = read(tmp_path, "id,image,seriesuid,r,a,s\nn1,study,3.7,1,2,3\nn2,study,,1,2,3\n")
+    assert first.image == tmp_path / "study"
+    for found_uid in ("1.3.7", "3.7", ""):
+        first.require_series(found_uid)
+    with pytest.raises(InputError, match=r"gave the series 1\.3\.8, and the column seriesuid names 3\.7"):
+        first.require_series("1.3.8")
+    second.require_series("1.3.8")
+
+
 def test_empty_image_never_stands_for_the_tables_folder(tmp_path):
     (row,) = read(tmp_path, "id,image,r,a,s\nn1,,1,2,3\n")
     with pytest.raises(InputError, match="The path of the CT is empty"):

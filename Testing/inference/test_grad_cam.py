@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers.brightness_network import Brightness, bright_block
 from torch.testing import assert_close
 
 from CLIPLungLib.inference.checkpoint import load_checkpoint
@@ -119,37 +120,13 @@ def test_map_is_that_of_the_score_and_leaves_the_network_as_it_was(tiny_checkpoi
     assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
-class Brightness(torch.nn.Module):
-    """A network whose cells are the mean grey value of 4 x 4 pixels, whose score is their mean, and whose outline is what is bright."""
-
-    def encoder(self, planes: torch.Tensor, exists: torch.Tensor) -> FeatureMaps:
-        patch, plane = exists.nonzero(as_tuple=True)
-        shown = planes[exists]
-        cells = torch.nn.functional.avg_pool2d(shown.unsqueeze(1), 4)
-        return FeatureMaps(cells, torch.ones_like(cells[:, 0]), patch, plane, cells[:, 0], 40 * (shown - 0.5))
-
-    def read(self, maps: FeatureMaps, patches: int):
-        class Output:
-            malignancy_score = maps.pooled(patches)[:, 0, 0]
-
-        return Output
-
-
-def bright_block(row: int, column: int) -> torch.Tensor:
-    """A bright block of 8 x 8 pixels in plane 1 of 3."""
-    planes = torch.zeros(1, 3, 32, 32)
-    planes[0, 1, row : row + 8, column : column + 8] = 1.0
-    return planes
-
-
 EXISTS = torch.tensor([[True, True, False]])
 OTHER_SIDE = {False: lambda output: output.malignancy_score, True: lambda output: -output.malignancy_score}
 
 
-@pytest.mark.parametrize("within_outline", [False, True])
-def test_map_lies_at_the_nodule_and_moves_with_it(within_outline):
+def test_map_lies_at_the_nodule_and_moves_with_it():
     def heat_of(row: int, column: int) -> torch.Tensor:
-        return answer_with_grad_cam(Brightness(), bright_block(row, column), EXISTS, within_outline=within_outline)[1]
+        return answer_with_grad_cam(Brightness(), bright_block(row, column), EXISTS)[1]
 
     first, moved = heat_of(8, 8), heat_of(16, 12)
     assert first[0, 1, 8:16, 8:16].min() > 0.25
@@ -158,33 +135,12 @@ def test_map_lies_at_the_nodule_and_moves_with_it(within_outline):
     assert_close(moved[0, :, 8:, 4:], first[0, :, :-8, :-4], atol=1e-6, rtol=0)
 
 
-def test_within_the_outline_nothing_spills_over_its_rim():
-    planes = bright_block(8, 8)
-    _, spilling = answer_with_grad_cam(Brightness(), planes, EXISTS)
-    _, within = answer_with_grad_cam(Brightness(), planes, EXISTS, within_outline=True)
-    outside = planes == 0
-    assert spilling[outside].max() > 0.1
-    assert within[outside].max() < 1e-6
-    assert_close(within[~outside], spilling[~outside])
-
-
-@pytest.mark.parametrize("within_outline", [False, True])
-def test_both_sides_of_the_answer_can_be_asked_for(within_outline):
+def test_both_sides_of_the_answer_can_be_asked_for():
     planes = bright_block(8, 8)
     # Brighter than the average nodule speaks for the score, darker against it.
     for average, side_that_speaks in ((0.5, False), (2.0, True)):
         for side, target in OTHER_SIDE.items():
-            _, found = answer_with_grad_cam(
-                Brightness(), planes, EXISTS, torch.tensor([average]), target, within_outline
-            )
+            _, found = answer_with_grad_cam(Brightness(), planes, EXISTS, torch.tensor([average]), target)
             assert torch.isfinite(found).all()
             speaks = found[0, 1, 11:13, 11:13]
             assert (speaks.max() > 0.2) if side == side_that_speaks else speaks.eq(0).all()
-
-
-def test_a_patch_without_an_outline_has_an_empty_map_within_it():
-    planes = torch.full((1, 3, 32, 32), 0.2)
-    _, heat_everywhere = answer_with_grad_cam(Brightness(), planes, EXISTS)
-    _, within = answer_with_grad_cam(Brightness(), planes, EXISTS, within_outline=True)
-    assert heat_everywhere.max() > 0.9
-    assert within.max() < 1e-4

@@ -1,6 +1,6 @@
 """Mutation tests: change the code in small ways and see whether the tests of its room notice.
 
-    pip install -e ".[mutation]"
+    pip install -e ".[dev]"
     python Testing/mutation/sample.py --count 200 --seed 1
 
 Cosmic Ray makes the mutants. All of them would take days, so a seeded sample is drawn: from every file its share of the places

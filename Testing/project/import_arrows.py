@@ -37,7 +37,7 @@ ORDER: tuple[tuple[tuple[str, ...], str], ...] = (
     (("lidc",), "makes a data folder of LIDC-IDRI"),
     (("phantom",), "the synthetic chest takes the shapes of its nodules from lidc"),
     (("training",), "learns from a data folder"),
-    (("evaluation",), "asks trained networks of left-out folds, by the path of a click"),
+    (("evaluation",), "evaluates trained networks on left-out folds, end to end"),
     (("reproduction",), "the paper's own method, judged by the figures of evaluation"),
     (("ablation",), "what each term of our own method adds, judged by the figures of evaluation"),
     (("report",), "shows an answer as picture or DICOM"),

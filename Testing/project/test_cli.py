@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -83,13 +85,36 @@ def test_point_is_taken_however_its_numbers_are_written(ct_file, tiny_checkpoint
     assert result["point_ras_mm"] == [10.0, -20.0, 30.0]
 
 
-@pytest.mark.parametrize("point", [("10", "-20"), ("10", "-20", "nan"), ("10", "-20", "inf"), ("a b c",), ("",)])
+@pytest.mark.parametrize(
+    "point",
+    [("10", "-20"), ("10", "-20", "nan"), ("10", "-20", "inf"), ("a b c",), ("",)]
+    + [("-10,5", "20,5", "-30"), ("10,5", "20"), ("10,5;20",), ("-1,234.5", "-20", "30"), ("-10,5,-20,5,-30,5",)],
+)
 def test_what_is_no_point_is_refused(ct_file, tiny_checkpoint_file, tmp_path, capsys, point):
     with pytest.raises(SystemExit) as ended:
         classify(ct_file, tiny_checkpoint_file, tmp_path / "out", point)
     assert ended.value.code == 2
     assert "three numbers R A S in mm" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["classify", "", "--point", "1", "2", "3", "--output", "out"], "behind 'classify'"),
+        (["classify", "ct.nrrd", "--point", "1", "2", "3", "--output", " "], "behind '--output'"),
+        (["compare", "ct.nrrd", "--point", "1", "2", "3", "--prior=", "--output", "out"], "'--prior='"),
+        (["batch", "", "--output", "out"], "behind 'batch'"),
+        (["prepare", "", "--output", "out"], "behind 'prepare'"),
+    ],
+)
+def test_an_empty_argument_never_stands_for_the_folder_one_is_in(arguments, named, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert f"{named} is empty" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_output_that_is_a_file_is_refused_in_one_line(ct_file, tiny_checkpoint_file, capsys):
@@ -161,3 +186,11 @@ def test_written_ct_is_read_back_as_it_was(ball_ct, ct_file):
     again = read_ct(ct_file)
     assert np.array_equal(again.hu, ball_ct.hu)
     np.testing.assert_allclose(again.ijk_to_ras, ball_ct.ijk_to_ras, atol=1e-6)
+
+
+def test_a_pipe_that_ends_early_is_no_fault():
+    command = [sys.executable, "-m", "CLIPLungLib", "guidelines", "--size", "9"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 130

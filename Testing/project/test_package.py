@@ -48,6 +48,21 @@ def test_import_needs_no_heavy_package(module):
     assert done.stdout.strip() == "[]"
 
 
+def test_an_answer_loads_no_compiler():
+    """Slicer has drawn before; torch's compiler brings triton, which ends a process where some versions of Mesa draw."""
+    code = """
+import sys
+sys.path.insert(0, "Testing")
+from helpers.made_up_ct import ball_points, made_up_ct
+from CLIPLungLib.inference.classifier import NoduleClassifier
+shape = (40, 100, 100)
+NoduleClassifier.load(device="cpu").classify(made_up_ct(shape), ball_points(shape)[0])
+print([name for name in ("torch._dynamo", "triton") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
 def test_sources_are_ascii_and_never_unpickle():
     forbidden = re.compile(r"pickle\.load|torch\.load\(|weights_only=False|allow_pickle=True|shell=True")
     # ImageNet weights come in torch's own form: read by its restricted reader, and only the one file whose hash is known.

@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.image.dicom.geometry import place_slices
+from CLIPLungLib.image.dicom.geometry import DOUBTFUL_SHARE, place_slices
 from CLIPLungLib.image.dicom.header import SliceHeader
 
 # 0.6 mm at the edge of a slice of 360 mm.
@@ -21,6 +21,8 @@ SAME_VIEW_WITHIN_DEGREES = 10.0
 SAME_SPACING = 1e-3
 # Two slices form an even stack whatever they are.
 TORN_FROM_SLICES = 3
+# Fewer slices of another grid beyond a stack are localizers and the like.
+OTHER_PART_FROM_SLICES = 3
 
 
 def without_copies(slices: list[SliceHeader]) -> tuple[list[SliceHeader], int]:
@@ -55,8 +57,15 @@ def require_whole(stack: list[SliceHeader], usable: list[SliceHeader]) -> list[s
     """Notes on what unites a stack with doubt.
 
     Raises:
-        InputError: slices left out of it that are tilted a little, or frames of reference that make no one stack.
+        InputError: slices of several patients, slices left out of it that are tilted a little or go on where it ends, or frames of
+            reference that make no one stack.
     """
+    patients = {header.patient_id for header in stack} - {""}
+    if len(patients) > 1:
+        raise InputError(
+            f"Its {len(stack)} slices name {len(patients)} different patients (PatientID). Sort the files by patient; if they are of one "
+            "patient, anonymise the original again with one ID."
+        )
     chosen = set(map(id, stack))
     tilted = [header for header in usable if id(header) not in chosen and _same_grid(stack[0], header)]
     tilted = [header for header in tilted if _angle(stack[0], header) <= SAME_VIEW_WITHIN_DEGREES]
@@ -64,6 +73,12 @@ def require_whole(stack: list[SliceHeader], usable: list[SliceHeader]) -> list[s
         raise InputError(
             f"{len(tilted)} of its {len(usable)} slices are tilted by {_angle(stack[0], tilted[0]):.2f} degrees against the others, "
             "so they form no one volume. Export each part as a series of its own, or resample it first."
+        )
+    beyond = _parallel_beyond(stack, [header for header in usable if id(header) not in chosen])
+    if len(beyond) >= OTHER_PART_FROM_SLICES and len(beyond) > DOUBTFUL_SHARE * len(usable):
+        raise InputError(
+            f"{len(beyond)} of its {len(usable)} slices go on where the others end and have another size, pixel spacing or direction, so "
+            "they form no one volume. Export each part as a series of its own, or resample it first."
         )
     notes = []
     angle = max(_angle(stack[0], header) for header in stack)
@@ -80,6 +95,19 @@ def require_whole(stack: list[SliceHeader], usable: list[SliceHeader]) -> list[s
             f"{len(frames)} different FrameOfReferenceUIDs were ignored: by their positions the {len(stack)} slices form one even stack."
         )
     return notes
+
+
+def _parallel_beyond(stack: list[SliceHeader], others: list[SliceHeader]) -> list[SliceHeader]:
+    """The slices that run along a stack's own, above or below it."""
+    normal_lps = stack[0].normal_lps
+    heights_mm = [float(header.position_lps @ normal_lps) for header in stack]
+    least = np.cos(np.radians(SAME_VIEW_WITHIN_DEGREES))
+    return [
+        header
+        for header in others
+        if abs(header.normal_lps @ normal_lps) >= least
+        and not min(heights_mm) <= header.position_lps @ normal_lps <= max(heights_mm)
+    ]
 
 
 def torn_series(by_uid: dict[str, list[SliceHeader]]) -> list[SliceHeader]:

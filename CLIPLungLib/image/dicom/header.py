@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 TAGS = (
     *NUMBER_TAGS, "Columns", "FrameOfReferenceUID", "ImageOrientationPatient", "ImagePositionPatient", "ImageType",
-    "InstanceNumber", "Modality", "NumberOfFrames", "PerFrameFunctionalGroupsSequence", "PhotometricInterpretation",
-    "PixelSpacing", "RescaleIntercept", "RescaleSlope", "RescaleType", "Rows", "SOPClassUID", "SamplesPerPixel",
+    "InstanceNumber", "Modality", "NumberOfFrames", "PatientID", "PerFrameFunctionalGroupsSequence", "PhotometricInterpretation",
+    "PixelPaddingValue", "PixelSpacing", "RescaleIntercept", "RescaleSlope", "RescaleType", "Rows", "SOPClassUID", "SamplesPerPixel",
     "SeriesDescription", "SeriesInstanceUID", "SharedFunctionalGroupsSequence", "SliceThickness", "StudyInstanceUID",
 )  # fmt: skip
 # Implicit and explicit VR, little endian, nothing packed.
@@ -37,6 +38,8 @@ HU_RESCALE_TYPES = ("", "HU", "US", "HU_MOD")
 # A slope or intercept beyond this gives no HU, and numbers that no float32 holds.
 LARGEST_RESCALE = 1e6
 UNIT_TOLERANCE = 1e-2
+# In ImageType: the highest or lowest value along a line, which no tissue at the place has.
+PROJECTION = re.compile(r"(?<![A-Z])(MIP|MINIP|MAX_?IP|MIN_?IP|MAXIMUM|MINIMUM)(?![A-Z])")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,6 +61,8 @@ class SliceHeader:
         slope, intercept: of the stored numbers to HU; None where missing.
         is_inverted: whether bright shows low numbers (MONOCHROME1); HU are the stored ones all the same.
         plain: where the pixels lie; None where they are packed, of several frames or described wrongly.
+        padding: the stored number outside the scan; None where not stated.
+        patient_id: to notice slices of several patients; told nowhere.
     """
 
     path: Path
@@ -79,6 +84,8 @@ class SliceHeader:
     intercept: float | None
     is_inverted: bool
     plain: PlainPixels | None = None
+    padding: int | None = None
+    patient_id: str = ""
 
     @property
     def has_rescale(self) -> bool:
@@ -248,6 +255,8 @@ def _slice_header(
         intercept=intercept,
         is_inverted=_text(fields, "PhotometricInterpretation") == "MONOCHROME1",
         plain=plain,
+        padding=_padding(fields),
+        patient_id=_text(fields, "PatientID"),
     )
 
 
@@ -257,8 +266,11 @@ def _obstacle(
     orientation: np.ndarray | None,
     spacing: np.ndarray | None,
 ) -> str:
-    if "LOCALIZER" in (fields.get("ImageType") or ()):
+    kind = "\\".join(np.atleast_1d(fields.get("ImageType") or ()).astype(str)).upper()
+    if "LOCALIZER" in kind.split("\\"):
         return "localizer"
+    if PROJECTION.search(kind):
+        return "projection (MIP or MinIP)"
     if frame_count(fields) > 1:
         return "multi-frame without a position for each frame (export single-frame DICOM, or save the volume as NRRD)"
     if not fields.get("Rows") or not fields.get("Columns") or not fields.get("BitsAllocated"):
@@ -276,6 +288,13 @@ def _obstacle(
 def _is_rescale(fields: Mapping[str, Any] | Dataset) -> bool:
     slope, intercept = _number(fields, "RescaleSlope"), _number(fields, "RescaleIntercept")
     return slope != 0 and max(abs(slope or 0.0), abs(intercept or 0.0)) <= LARGEST_RESCALE
+
+
+def _padding(fields: Mapping[str, Any] | Dataset) -> int | None:
+    value = fields.get("PixelPaddingValue")
+    if isinstance(value, bytes):  # Where the file does not say whether its numbers are signed.
+        return int.from_bytes(value[:4], "little")
+    return value if isinstance(value, int) else None
 
 
 def _is_orientation(orientation: np.ndarray | None) -> bool:

@@ -67,6 +67,9 @@ def slice_notes(ordered: list[SliceHeader]) -> list[str]:
         notes.append("Rescale tags are missing: slope 1 and intercept 0 were taken where not stated.")
     if any(header.is_inverted for header in ordered):
         notes.append("Its display is inverted (MONOCHROME1); HU are the stored values all the same.")
+    studies = len({header.study_uid for header in ordered})
+    if studies > 1:
+        notes.append(f"{studies} different StudyInstanceUIDs were ignored.")
     numbers = [header.instance_number for header in ordered if header.instance_number is not None]
     if len(numbers) == len(ordered) > 1 and ordered[-1].frame == 0 and min(numbers) > 1:
         notes.append(

@@ -20,6 +20,7 @@ from CLIPLungLib.image.dicom.frames import frame_count
 from CLIPLungLib.image.dicom.header import SliceHeader
 from CLIPLungLib.image.dicom.number_format import NUMBER_TAGS, NumberFormat, number_format, without_other_bits
 from CLIPLungLib.image.dicom.rle import decode_rle
+from CLIPLungLib.image.hounsfield import PADDING_READ_AS_HU
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 MOST_PIXELS_PER_SLICE = 4096 * 4096
 RLE_LOSSLESS = "1.2.840.10008.1.2.5"
 PIXEL_TAGS = (*NUMBER_TAGS, "Columns", "NumberOfFrames", "PixelData", "Rows")
+# Metal alone lies higher in a patient; padding that does is read as air, as low padding is.
+HIGH_PADDING_FROM_HU = 2000.0
 # Of stored numbers of up to 16 bits; a slope and an intercept of less keep HU within 32 bits.
 SMALL_RESCALE = 1 << 14
 
@@ -42,12 +45,22 @@ def read_planes(headers: Iterable[SliceHeader]) -> Iterator[np.ndarray]:
     for header in headers:
         plain = _plain_plane(header)
         if plain is not None:
-            yield _to_hu(plain, header)
+            yield _without_high_padding(_to_hu(plain, header), plain, header)
             continue
         if header.path != path:
             path, dataset = header.path, _pixel_dataset(header)
         assert dataset is not None
-        yield _to_hu(_stored_pixels(header, dataset), header)
+        stored = _stored_pixels(header, dataset)
+        yield _without_high_padding(_to_hu(stored, header), stored, header)
+
+
+def _without_high_padding(hu: np.ndarray, stored: np.ndarray, header: SliceHeader) -> np.ndarray:
+    """The same HU, with air where the file says that nothing was measured and the number there looks like metal."""
+    if header.padding is not None:
+        # Files state it signed or unsigned, whatever their pixels are.
+        is_padding = (stored & 0xFFFF) == (header.padding & 0xFFFF)
+        hu[is_padding & (hu > HIGH_PADDING_FROM_HU)] = PADDING_READ_AS_HU
+    return hu
 
 
 def _to_hu(stored: np.ndarray, header: SliceHeader) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,9 @@ from CLIPLungLib.image.hounsfield import PADDING_READ_AS_HU
 from CLIPLungLib.image.regular_file import require_believable_size
 
 INT16, INT16_BYTES = np.iinfo(np.int16), 2
+# Between neighbouring slices half of the pixels change by less, whatever is seen there; a lost intercept is 1000 or 1024.
+LARGEST_JUMP_HU = 500.0
+JUMP_PIXEL_STEP = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +55,7 @@ class DicomSeries:
         source: format, series_uid, study_uid, frame_of_reference_uid, modality, series_description, note. Never a
             patient's name.
         doubtful_k: planes without a slice (filled with air), or whose slice lies off its place.
+        patient_id: as in the files; told nowhere.
     """
 
     hu: np.ndarray
@@ -58,6 +63,7 @@ class DicomSeries:
     name: str
     source: dict[str, str]
     doubtful_k: tuple[int, ...]
+    patient_id: str = ""
 
 
 def read_series(path: Path, series_uid: str | None = None) -> DicomSeries:
@@ -179,7 +185,7 @@ def _read_chosen(chosen: list[SliceHeader], notes: list[str]) -> DicomSeries:
         "note": " ".join(notes),
     }
     name = first.description or f"CT series ...{first.series_uid[-8:]}"
-    return DicomSeries(_read_hu(placed, name), placed.ijk_to_lps, name, source, placed.doubtful_k)
+    return DicomSeries(_read_hu(placed, name), placed.ijk_to_lps, name, source, placed.doubtful_k, first.patient_id)
 
 
 def _nothing_found(path: Path, damaged: list[Path]) -> str:
@@ -246,7 +252,22 @@ def _read_hu(placed: Stack, name: str) -> np.ndarray:
             hu = hu.astype(np.float32)
         hu[k] = pixels
     assert hu is not None
+    _require_no_jump(placed, hu, name)
     return hu
+
+
+def _require_no_jump(placed: Stack, hu: np.ndarray, name: str) -> None:
+    """Refuse a series whose values jump where its rescale tags change: some of them are wrong, and the volume as a whole hides it."""
+    for (before, low), (after, high) in pairwise(zip(placed.slices, placed.planes, strict=True)):
+        if (before.slope, before.intercept) == (after.slope, after.intercept):
+            continue
+        pixels = [hu[k, ::JUMP_PIXEL_STEP, ::JUMP_PIXEL_STEP].astype(np.float32) for k in (low, high)]
+        jump = float(np.median(pixels[1] - pixels[0]))
+        if abs(jump) > LARGEST_JUMP_HU:
+            raise InputError(
+                f"'{name}' is in no one scale: from the slice '{before.path.name}' to '{after.path.name}' its values jump by {jump:.0f} HU, "
+                "and so do the rescale slope and intercept. Export the series again from where it was made."
+            )
 
 
 def _fits_int16(pixels: np.ndarray) -> bool:

@@ -18,6 +18,5 @@ def simple_itk() -> Any:
         return import_module("SimpleITK")
     except ImportError as error:
         raise MissingPackageError(
-            "Finding a nodule in a prior CT needs SimpleITK, which is not installed. Install it with `pip install SimpleITK`, or mark "
-            "the nodule in the prior CT yourself."
+            "Outlines, and finding a nodule in a prior CT, need SimpleITK, which is not installed. Install it with `pip install SimpleITK`."
         ) from error
