@@ -6,7 +6,6 @@ FOLDER is Resources/Screenshots for those of the repository. Takes some minutes;
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 import sys
 import tempfile
@@ -48,7 +47,7 @@ DENSE_HU, BRUSH_VOXELS = -400.0, 3
 PLACE, BEFORE_MM, NOW_MM = "left", 9.0, 13.0
 PRIOR_SHAPE, PRIOR_SPACING_MM = (130, 220, 270), (2.0, 1.2, 1.2)
 DATES = ("--prior-date", "2024-01-01", "--date", "2024-07-01")
-# No eye sees steps of this size in a colour, and without the finer noise a file has half the size.
+# Steps in a colour that are hardly seen; without the noise below them, a file has little more than half its size.
 COLOR_STEP = 5
 
 
@@ -187,5 +186,4 @@ def draw_panel(work: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     main(Path(sys.argv[1]))

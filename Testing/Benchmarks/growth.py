@@ -25,7 +25,7 @@ from helpers.made_up_ct import ball_points, write_made_up_cts
 from helpers.measuring import cost, in_new_process, machine, peak_megabytes
 
 NODULES, SLICES, ROWS, WORKERS = (1, 2, 4, 8, 16, 32), (50, 100, 200, 400, 800), (100, 1000, 10_000), (1, 2, 4)
-QUICK = {"nodules": (1, 4), "slices": (50, 100), "rows": (50, 200), "workers": (1, 2)}
+QUICK = {"nodules": (1, 4, 16), "slices": (50, 200, 800), "rows": (100, 1000), "workers": (1, 2)}
 SMALL, PLANE = (40, 100, 100), (512, 512)
 ONE_COHORT = "--one-cohort"
 Series = dict[str, list[float]]
@@ -164,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is asked for and write growth.json and growth.png."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path)
-    parser.add_argument("--quick", action="store_true", help="few and small points, to try the script")
+    parser.add_argument("--quick", action="store_true", help="fewer points")
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES))
     parser.add_argument(ONE_COHORT, type=int, metavar="ROWS", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)

@@ -118,9 +118,7 @@ def _growth(found: dict[str, Any]) -> str:
             )
             lines.append(f"- {counted.replace('_', ' ')} {', '.join(str(count) for count in counts)}: {told}")
     lines += ["", f"![Growth]({GROWTH_PNG})"]
-    return "\n".join(
-        [*lines, "", "Few and small points; `python Testing/Benchmarks/growth.py --output FOLDER` has all of them."]
-    )
+    return "\n".join([*lines, "", "Fewer points than `python Testing/Benchmarks/growth.py --output FOLDER` measures."])
 
 
 def plot(report: dict[str, Any], folder: Path) -> list[Path]:
