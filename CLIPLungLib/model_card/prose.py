@@ -11,7 +11,7 @@ HEAD = f"""# Model card: CLIP-Lung
 
 CLIP-Lung gives, for one click on a lung nodule in a CT: a calibrated probability that radiologists' mean malignancy rating exceeds 3 of 5,
 the classes benign, unsure and malignant, the eight signs of the LIDC vocabulary by comparison with their texts, an outline with diameters
-and volume, and a Grad-CAM heat map. A shared 2-D encoder reads the axial planes around the click; a learned gate pools them.
+and volume, and a heat map of the evidence. A shared 2-D encoder reads the axial planes around the click; a learned gate pools them.
 A second model, the second reader (kernel ridge regression on frozen ImageNet features of the nodule's central plane), contributes to probability, signs, diameter and, in that plane, to the map.
 The texts are encoded once, during training, and stored in the weights file."""
 

@@ -32,7 +32,7 @@ COLUMNS = {
     "insertion": "insertion",
     "insertion_less_blob": "insertion less blob's",
     "random_weights": "correlation with random weights",
-    "seeds": "correlation with another seed",
+    "seeds": "correlation with another run",
 }
 SIGNED = ("deletion_less_blob", "insertion_less_blob")
 
@@ -47,7 +47,7 @@ def explanation(found: Mapping[str, Any]) -> str:
         "*Deletion*: mean probability of the predicted side while the most relevant voxels are replaced by lung, "
         f"{', '.join(f'{volumes:g}' for volumes in found['volumes'])} times as many as the nodule has; lower is better. *Insertion*: while only those "
         "voxels are inserted into lung; higher is better. *Correlation*: Spearman of the maps, with those of a network whose weights are all "
-        f"random (near 0 is right) and of another seed. Means with 95 % intervals, {found['bootstraps']} patient bootstraps. "
+        f"random (near 0 is right) and of another run. Means with 95 % intervals, {found['bootstraps']} patient bootstraps. "
         "The blob is a Gaussian at the click, as wide as the typical nodule, independent of the image."
     )
 

@@ -60,10 +60,10 @@ def test_outcomes_of_crops_without_diameters_and_signs_are_judged_by_what_there_
     )
     assert set(found["measurement"]) == {"outlined"}
     text = results_text(found)
-    assert f"The truth of {context['nodules']} of {context['nodules']} nodules is their outcome" in text
+    assert f"The reference of {context['nodules']} of {context['nodules']} nodules is their outcome" in text
     assert text.endswith(
-        "Left out, for the data have no readers' diameter, so no floor by it and no error of the size; no ratings of signs; "
-        "no nodule with three readers, so no reader to stand beside."
+        "Left out, for the data have no readers' diameter, so no size-only baseline and no error of the size; no ratings of signs; "
+        "no nodule with three readers, so no comparison with one reader."
     )
     assert not re.search(r"\bnan\b", text)
     assert len(readme_table(found).splitlines()) == 2 + 2
