@@ -1,4 +1,4 @@
-"""The module: click a nodule on CT, see how suspicious it looks, how similar it is to each sign, and where the network looked."""
+"""The module: click a nodule on CT, see how suspicious it looks, how similar it is to each sign, and where the evidence lies."""
 
 import importlib.util
 import sys
@@ -41,7 +41,7 @@ class CLIPLung(ScriptedLoadableModule):
         self.parent.helpText = _(
             "Choose a chest CT, press <b>Place nodules</b> and click on a nodule. The module shows a calibrated probability that "
             "readers would call it suspicious, how similar it looks to each radiological sign, its measured size, and a heat map "
-            "of where the network looked. <b>Research use only.</b>"
+            "of where the evidence lies. <b>Research use only.</b>"
         )
         self.parent.acknowledgementText = _(
             "Method: Lei Y, et al. CLIP-Lung: Textual Knowledge-Guided Lung Nodule Malignancy Prediction. MICCAI 2023. "

@@ -14,7 +14,7 @@ from CLIPLungLib.model.second_outputs import GRADED_SIGNS, LOG_DIAMETER, MALIGNA
 # second reader is the better one, it has a little more say.
 SCORE_PER_RATING = 2.0
 MIDDLE_RATING, GRADES = 3.0, (1.0, 5.0)
-# Where outline and second reader differ by more, three in four outlines are wrong; of all nodules these are about one in thirty.
+# Where outline and second reader differ by more, most outlines are wrong; of all nodules these are about one in thirty.
 SIZES_DISAGREE_ABOVE = 1.6
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
@@ -146,7 +147,10 @@ def _plots(report: dict[str, Any], folder: Path) -> Iterator[Path]:
             axes.plot([low, high], [row, row], color=color)
             axes.plot([middle], [row], "o", color=color)
         axes.axvline(1.0, color="#888888", linestyle="--")
-        axes.set_yticks(range(len(with_goal)), [f"{one['what'][:60]} {one['goal']}" for one in reversed(with_goal)])
+        axes.set_yticks(
+            range(len(with_goal)),
+            [f"{shorten(one['what'], 56, placeholder=' ...')} {one['goal']}" for one in reversed(with_goal)],
+        )
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.set_xlabel("left of the dashed line: goal met")
