@@ -18,7 +18,7 @@ test: $(READY)
 	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/mypy --ignore-missing-imports --follow-imports=silent --allow-subclassing-any --no-warn-return-any CLIPLung/CLIPLung.py CLIPLung/CLIPLungGUI
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 
 fuzz: $(READY)
 	$(BIN)/python Testing/fuzz/run_fuzz.py --inputs 200000 --seed 1

@@ -80,6 +80,7 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         from CLIPLungGUI.analysis_queue import Analyses
         from CLIPLungGUI.answer_panel import AnswerPanel
         from CLIPLungGUI.background_worker import BackgroundWorker, qtTimer
+        from CLIPLungGUI.ct_observer import CTObserver
         from CLIPLungGUI.explain_selector import ExplainSelector
         from CLIPLungGUI.export_buttons import ExportButtons
         from CLIPLungGUI.fitted_panel import FittedPanel
@@ -106,7 +107,7 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic, self.history = CLIPLungLogic(), PointHistory()
         self.thumbnails = Thumbnails()
-        self.nodules = NoduleList(self.ui.noduleTable, lambda pointID: self.thumbnails.html(*self._inputs(), pointID))
+        self.nodules = NoduleList(self.ui.noduleTable, self._picture)
         self.answer = AnswerPanel(self.ui)
         self.status = StatusLine(self.ui)
         self.worker = BackgroundWorker(qtTimer, self._showProgress)
@@ -115,7 +116,7 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         self.analyses = Analyses(self.logic, self.worker, self._inputs, self._onStored, self.refresh)
         self.placing = PlaceMode(self.ui.placeButton, lambda: self._points, self._makePoints)
         self.exports = ExportButtons(self.ui, self.logic, self._selection)
-        self.zoom = ZoomToNodule(self.ui.zoomButton, self.logic, self._selection, lambda: self._inputs()[0])
+        self.zoom = ZoomToNodule(self.ui.zoomButton, self.logic, self._selection, self._chosenCT)
         self.views = SliceViews(self.logic, self._selection, lambda: self._parameterNode, self.zoom.onNewView)
         form, look = self.ui.overlaySection.layout(), lambda: self._parameterNode
         show, fit = self.views.showOverlay, self.fitted.fitSoon
@@ -125,9 +126,9 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         self.similar = SimilarSection(similarFile, lambda: self.ui.modelPath.currentPath, fit)
         panel.layout().insertWidget(panel.layout().indexOf(self.ui.overlaySection), self.similar.widget)
         outlineFile = self.resourcePath("UI/CLIPLungOutline.ui")
-        self.outline = OutlineSection(outlineFile, self._selection, self._makePoints, self.refresh, fit)
+        self.outline = OutlineSection(outlineFile, self._selection, self._makePoints, self._chosenCT, self.refresh, fit)
         panel.layout().insertWidget(panel.layout().indexOf(self.ui.exportSection), self.outline.widget)
-        guidelineFile, currentCT = self.resourcePath("UI/CLIPLungGuidelines.ui"), lambda: self._inputs()[0]
+        guidelineFile, currentCT = self.resourcePath("UI/CLIPLungGuidelines.ui"), self._selectedCT
         self.guidelines = GuidelineSection(guidelineFile, self._selection, self.logic.heatMap, currentCT, fit)
         panel.layout().insertWidget(panel.layout().indexOf(self.ui.exportSection), self.guidelines.widget)
         followupFile = self.resourcePath("UI/FollowupSection.ui")
@@ -136,6 +137,7 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         self.pointObserver = PointObserver(
             self.onPointsChanged, self.onPointRemoved, self.onPointDropped, self.onPointModified
         )
+        self.ctObserver = CTObserver(self.refresh)
         self.shortcuts = Shortcuts(self.keys())
         self.connectButtons()
         self.fitted.followSections(self.ui)
@@ -274,6 +276,7 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
             self.refresh()
 
     def _followPoints(self) -> None:
+        self.ctObserver.follow(self._parameterNode.ct if self._parameterNode else None)
         points = self._parameterNode.points if self._parameterNode else None
         if points is not self._points:
             self._points = points
@@ -288,7 +291,8 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
             self._parameterNode.ct = candidates[0]
 
     def _hideHeatMaps(self) -> None:
-        self.ui.ctSelector.sortFilterProxyModel().hiddenNodeIDs = self.logic.heatMapIDs()
+        for selector in (self.ui.ctSelector, self.followup.ui.priorSelector):
+            selector.sortFilterProxyModel().hiddenNodeIDs = self.logic.heatMapIDs()
 
     # Points
 
@@ -346,6 +350,19 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
     def _inputs(self) -> tuple[Any, Any]:
         return (self._parameterNode.ct, self._points) if self._parameterNode else (None, None)
 
+    def _chosenCT(self) -> Any:
+        return self._inputs()[0]
+
+    def _ctOf(self, pointID: str) -> Any:
+        """The CT that an answer is of; the chosen one where there is none yet."""
+        return self.logic.ctOf(self._points, pointID) or self._chosenCT()
+
+    def _selectedCT(self) -> Any:
+        return self._ctOf(self.nodules.selectedPointID())
+
+    def _picture(self, pointID: str) -> str:
+        return self.thumbnails.html(self._ctOf(pointID), self._points, pointID)
+
     def _onStored(self, points: slicer.vtkMRMLMarkupsFiducialNode, pointID: str) -> None:
         self._hideHeatMaps()
         self.outline.editing.follow()
@@ -383,7 +400,9 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
     def _showAnswer(self, row: NoduleRow) -> bool:
         """The selected nodule's answer. Returns whether it has one."""
         result = self.logic.result(self._points, row.pointID)
-        self.answer.showRow(row, result, self.model.isLoading)
+        ct, chosen = self.logic.ctOf(self._points, row.pointID), self._inputs()[0]
+        otherCT = "" if ct is None or chosen in (None, ct) else ct.GetName()
+        self.answer.showRow(row, result, self.model.isLoading, otherCT)
         self.similar.show(result)
         self.guidelines.show(row, result, len(self._labels))
         return result is not None

@@ -10,6 +10,10 @@ import pytest
 
 from CLIPLungLib.image.ct_volume import CTVolume
 
+# Workers of pytest-xdist share the cores. Set before torch is imported.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 LIDC_FOLDER = Path(os.environ.get("CLIPLUNG_LIDC", REPOSITORY.parent / "shared" / "lidc"))
 

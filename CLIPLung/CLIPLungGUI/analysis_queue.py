@@ -44,19 +44,19 @@ class Analyses:
         key, ids = self.logic.key(points, pointID), (points.GetID(), ct.GetID())
         self.logic.failures.pop(key, None)
         try:
-            work = self.logic.job(ct, points, pointID)
+            work, state = self.logic.job(ct, points, pointID), self.logic.ctState(ct)
         except Exception as error:
             self._onRefused(key, error)
             return
         self.worker.submit(
             key,
             work,
-            lambda result: self._onAnswer(*ids, pointID, result),
+            lambda result: self._onAnswer(*ids, pointID, result, state),
             lambda error: self._onRefused(key, error),
         )
 
     def askFor(self, rows: Sequence[NoduleRow], *states: str, first: str = "") -> str:
-        """Ask for every point in one of these states; the newest is answered first.
+        """Ask for every point in one of these states; the newest is answered first. Answers of another CT than the chosen one stay.
 
         Args:
             first: ID of a point that is answered before the newest, if it is one of them.
@@ -64,12 +64,17 @@ class Analyses:
         Returns:
             ID of the newest of them; empty without any.
         """
-        asked = [row.pointID for row in rows if row.state in states]
+        asked = [row.pointID for row in rows if row.state in states and self._isOfChosenCT(row.pointID)]
         # The worker takes the one that was submitted last.
         with self.worker.collecting():
             for pointID in sorted(asked, key=lambda pointID: pointID == first):
                 self.ask(pointID)
         return asked[-1] if asked else ""
+
+    def _isOfChosenCT(self, pointID: str) -> bool:
+        """Whether a point has no answer, or one of the CT that is chosen: another CT may be of another patient."""
+        ct, points = self.inputs()
+        return self.logic.heatMap(points, pointID) is None or self.logic.ctOf(points, pointID) is ct
 
     def prefer(self, pointID: str) -> None:
         """The reader looks at this nodule: its answer comes next, if it waits for one."""
@@ -89,11 +94,12 @@ class Analyses:
             self.worker.cancel(key)
         self.onChange()
 
-    def _onAnswer(self, pointsID: str, ctID: str, pointID: str, result: Any) -> None:
+    def _onAnswer(self, pointsID: str, ctID: str, pointID: str, result: Any, state: Any) -> None:
         points, ct = slicer.mrmlScene.GetNodeByID(pointsID), slicer.mrmlScene.GetNodeByID(ctID)
         if points is None or ct is None or not self.logic.hasPoint(points, pointID):
             return  # gone meanwhile
         try:
+            self.logic.requireUnchanged(ct, state)
             self.logic.store(ct, points, pointID, result)
         except Exception as error:
             self._onRefused(self.logic.key(points, pointID), error)

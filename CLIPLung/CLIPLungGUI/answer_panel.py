@@ -43,15 +43,19 @@ class AnswerPanel:
         else:
             self.showMessage(_("Load a chest CT and choose it above."))
 
-    def showRow(self, row: NoduleRow, result: NoduleResult | None, isModelComing: bool) -> None:
-        """The answer of a row, or why there is none to trust."""
+    def showRow(self, row: NoduleRow, result: NoduleResult | None, isModelComing: bool, otherCT: str = "") -> None:
+        """The answer of a row, or why there is none to trust.
+
+        Args:
+            otherCT: name of the CT that the answer is of, where another one is chosen.
+        """
         if result is None or row.state == FAILED:
             self.showMessage(missingAnswerText(row, isModelComing))
         else:
-            self.showResult(row.label, result, row.isMoved)
+            self.showResult(row.label, result, row.isMoved, otherCT)
 
-    def showResult(self, label: str, result: NoduleResult, isMoved: bool) -> None:
-        """An answer, marked when its point has moved since."""
+    def showResult(self, label: str, result: NoduleResult, isMoved: bool, otherCT: str = "") -> None:
+        """An answer, marked when its point has moved since, and when it is of another CT than the chosen one."""
         self.ui.answerLabel.setText(headlineText(label, result))
         self.ui.disclaimerLabel.setText(noticeText(result.truth))
         self.ui.probabilityBar.setValue(round(100 * result.malignancy_probability))
@@ -59,7 +63,11 @@ class AnswerPanel:
         self.ui.detailLabel.setText(detailText(result))
         warnings = list(result.warnings)
         if isMoved:
-            warnings.insert(0, _("The point has moved since: this answer is for where it was."))
+            warnings.insert(
+                0, _("The point has moved since, or the CT has moved or changed: this answer is for what was there.")
+            )
+        if otherCT:
+            warnings.insert(0, _("This answer is of '{name}', not of the CT chosen above.").format(name=otherCT))
         self.ui.warningLabel.setText("\n".join(f"{WARNING_SIGN} {warning}" for warning in warnings))
         self._signs.show(result.attributes)
         for widget in (self.ui.probabilityBar, self.ui.detailLabel, self.ui.attributeTable):

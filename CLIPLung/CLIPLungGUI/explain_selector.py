@@ -92,15 +92,23 @@ class ExplainSelector:
 
     def _obstacle(self, points: Any, pointID: str, stored: StoredResult) -> str:
         """Why the map cannot be computed; empty when it can."""
+        from CLIPLungLib.errors import CLIPLungError
         from CLIPLungLib.scene.result_store import is_stale
+        from CLIPLungLib.scene.volume_node import ct_volume
 
         classifier = self.logic.classifier
         if classifier is None:
             return _("This map needs the model, which is not loaded.")
         if classifier.checkpoint.sha256 != stored.result.model.get("sha256"):
             return _("The answer is of other weights than those loaded. Press 'Analyze again', then choose the map.")
-        if is_stale(points, pointID):
-            return _("The point or the CT has moved since. Press 'Analyze again', then choose the map.")
+        try:
+            ct_volume(stored.ct_node)
+            if is_stale(points, pointID):
+                return _(
+                    "The point has moved since, or the CT has moved or changed. Press 'Analyze again', then choose the map."
+                )
+        except CLIPLungError as error:
+            return str(error)
         return ""
 
     def _ask(self, points: Any, pointID: str, stored: StoredResult) -> None:
@@ -124,16 +132,18 @@ class ExplainSelector:
         )
 
     def _onMap(self, pointsID: str, ctID: str, pointID: str, name: str, ras: Any, found: Any) -> None:
-        """Keep the map, unless its answer is gone or another one by now."""
+        """Keep the map, unless its answer is gone, another one or of something else by now."""
         from CLIPLungLib.scene.control_points import defined_point
         from CLIPLungLib.scene.explanation_node import update_explanation
+        from CLIPLungLib.scene.result_store import is_stale
 
         points, ct = slicer.mrmlScene.GetNodeByID(pointsID), slicer.mrmlScene.GetNodeByID(ctID)
         stored = self.logic.stored(points, pointID) if points is not None and ct is not None else None
         if stored is None or stored.ct_node is not ct or tuple(stored.result.point_ras) != tuple(ras):
             return
         try:
-            update_explanation(ct, points, defined_point(points, pointID), name, *found)
+            if not is_stale(points, pointID):
+                update_explanation(ct, points, defined_point(points, pointID), name, *found)
         except Exception as error:
             self._problems[self._key(points, pointID), name] = self.logic.reason(error)
         self.onChosen()

@@ -1,4 +1,7 @@
-"""Answers as files: table, numbers, picture, structured report. One rule for all: a point that has moved since is refused."""
+"""Answers as files: table, numbers, picture, structured report.
+
+One rule for all: a point that has moved since, or whose CT has moved or changed, is refused.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,17 @@ class CurrentAnswer(NamedTuple):
 
 
 def writeCSV(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, path: Path) -> None:
-    """All nodules, with the columns of `cliplung batch`; one without an answer is a failed row that says why."""
+    """All nodules, with the columns of `cliplung batch`; one without an answer is a failed row that says why.
+
+    Nodules of several CTs are told apart by the CT's name before their own: they may be of several patients.
+    """
     from CLIPLungLib.atomic_write import writing
     from CLIPLungLib.inference.result import CSV_COLUMNS, failed_row
 
     answers = {answer.pointID: answer for answer in currentAnswers(logic, points)}
+    isOfOneCT = len({answer.stored.ct_node for answer in answers.values()}) <= 1
     rows = [
-        answers[row.pointID].stored.result.to_row(row.label)
+        answers[row.pointID].stored.result.to_row(row.label if isOfOneCT else _labelWithCT(answers[row.pointID]))
         if row.pointID in answers
         else failed_row(row.label, missingAnswerText(row, isModelComing=False))
         for row in logic.rows(points, set())
@@ -41,6 +48,11 @@ def writeCSV(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, pa
         writer = csv.DictWriter(stream, CSV_COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _labelWithCT(answer: CurrentAnswer) -> str:
+    ct = answer.stored.ct_node
+    return answer.label if ct is None else f"{ct.GetName()} {answer.label}"
 
 
 def writeJSON(logic: CLIPLungLogic, points: slicer.vtkMRMLMarkupsFiducialNode, pointID: str, path: Path) -> None:
@@ -96,7 +108,7 @@ def currentAnswers(
     """The answer of every point that has one, or of the one point named.
 
     Raises:
-        InputError: no list, or a point has moved since: its numbers would be taken for those of where it lies now.
+        InputError: no list, or a point or its CT has moved or changed since: the numbers would be taken for those of what is there now.
     """
     from CLIPLungLib.errors import InputError
 
@@ -107,7 +119,7 @@ def currentAnswers(
     moved = [row.label for row in rows if row.state == MOVED]
     if moved:
         raise InputError(
-            f"These points have moved since they were analyzed, or their CT has: {', '.join(moved)}. "
+            f"These points have moved since they were analyzed, or their CT has moved or changed: {', '.join(moved)}. "
             "Press 'Analyze again' for each, then export."
         )
     found = [(row, logic.stored(points, row.pointID)) for row in rows if row.state == DONE]

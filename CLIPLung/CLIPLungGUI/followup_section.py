@@ -11,6 +11,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from CLIPLungGUI import comparison_state
 from CLIPLungGUI.background_worker import BackgroundWorker, Cancelled, qtTimer
 from CLIPLungGUI.side_by_side import SideBySide
 
@@ -25,7 +26,7 @@ class FollowupSection:
     Args:
         file: the .ui of the section.
         selection: gives the list of points and the ID of the selected one.
-        currentCT: gives the CT of the panel, or None.
+        currentCT: gives the CT that the selected nodule's answer is of, or the one of the panel; None without.
         logic: of the module, with the classifier and the stored answers.
         worker: runs the work.
         fit: called when the section needs another height.
@@ -48,6 +49,7 @@ class FollowupSection:
         self._worker, self._fit = worker, fit
         self._share = 0.0
         self._shown: tuple[Any, str] = (None, "")
+        self._dated: Any = None
         self._timer = qtTimer(self._showShare)
         self.ui.followupProgress.setVisible(False)
         self.ui.followupCancelButton.enabled = False
@@ -67,6 +69,7 @@ class FollowupSection:
             return
         points, pointID = self._selection()
         mark = self._mark()
+        self._followDate()
         if (points, pointID) != self._shown:
             self._shown = (points, pointID)
             self._takeOver(mark)
@@ -76,9 +79,8 @@ class FollowupSection:
 
     def onOpened(self, isCollapsed: bool) -> None:
         """Nothing is looked up while the section is closed."""
-        self._shown = (None, "")
+        self._shown, self._dated = (None, ""), None
         if not isCollapsed:
-            self._fillDate(self.ui.dateEdit, self._currentCT())
             self.show()
         self._fit()
 
@@ -86,7 +88,7 @@ class FollowupSection:
         """The scene is about to be closed: nothing of it may be held."""
         self.onCancel()
         self.views.stop()
-        self._shown = (None, "")
+        self._shown, self._dated = (None, ""), None
 
     # What the reader does
 
@@ -107,6 +109,7 @@ class FollowupSection:
             return
         try:
             scans, ras = (ct_volume(current), ct_volume(prior)), point_world_ras(points, pointID)
+            states = comparison_state.statesOf(current, prior)
         except Exception as error:
             self._say(self._logic.reason(error))
             return
@@ -122,7 +125,7 @@ class FollowupSection:
             return propose_place(scans[0], ras, scans[1], progress=tell)
 
         ids = (points.GetID(), pointID, prior.GetID())
-        self._start(work, lambda match: self._onProposed(*ids, match))
+        self._start(work, lambda match: self._onProposed(*ids, match, ras, states))
 
     def onCancel(self, *_arguments: Any) -> None:
         """Forget what is being looked for."""
@@ -135,18 +138,23 @@ class FollowupSection:
         from CLIPLungLib.scene.prior_point import prior_ct, prior_ras
         from CLIPLungLib.scene.volume_node import ct_volume
 
-        (points, pointID), current, mark = self._selection(), self._currentCT(), self._mark()
+        (points, pointID), mark = self._selection(), self._mark()
         place = prior_ras(mark) if mark is not None else None
         prior = prior_ct(mark) if mark is not None else None
         stored = self._logic.stored(points, pointID) if points is not None and pointID else None
+        # The CT that the answer is of, whichever is chosen in the panel.
+        current = stored.ct_node if stored is not None else None
         classifier = self._logic.classifier
         if place is None or prior is None or current is None or stored is None or classifier is None:
             self._say(_("Analyze the nodule, choose the prior CT, and mark the nodule there first."))
             return
         try:
+            comparison_state.requireCurrent(points, pointID)
             scans, dates = (ct_volume(current), ct_volume(prior)), self._dates()
+            comparison_state.requireTwo(current, prior)
             require_two_scans(*scans)
             days_of(dates)
+            states = comparison_state.statesOf(current, prior)
         except Exception as error:
             self._say(self._logic.reason(error))
             return
@@ -157,7 +165,7 @@ class FollowupSection:
             return comparison_of(after, classifier.classify(scans[1], place.tolist()), scans, None, dates)
 
         ids = (points.GetID(), pointID)
-        self._start(work, lambda found: self._onCompared(*ids, found))
+        self._start(work, lambda found: self._onCompared(*ids, found, states))
 
     def onSideBySide(self, *_arguments: Any) -> None:
         """Both CTs in the views, each on its nodule."""
@@ -199,14 +207,14 @@ class FollowupSection:
         self._stop()
         self._say(self._logic.reason(error))
 
-    def _onProposed(self, pointsID: str, pointID: str, priorID: str, match: Any) -> None:
+    def _onProposed(self, pointsID: str, pointID: str, priorID: str, match: Any, ras: Any, states: Any = ()) -> None:
         from CLIPLungLib.scene.control_points import defined_points
         from CLIPLungLib.scene.prior_point import set_prior_point, write_record
 
         self._stop()
         points, prior = (slicer.mrmlScene.GetNodeByID(nodeID) for nodeID in (pointsID, priorID))
         label = next((p.label for p in defined_points(points) if p.id == pointID), None) if points is not None else None
-        if label is None or prior is None:
+        if label is None or prior is None or not self._isUnchanged(states):
             return
         mark = set_prior_point(points, pointID, prior, match.point_ras, _("{label} before").format(label=label))
         lines = [
@@ -215,20 +223,32 @@ class FollowupSection:
             ),
             *match.warnings,
         ]
-        write_record(mark, {"lines": [[_("Place in the prior CT"), lines]]})
+        record = {"lines": [[_("Place in the prior CT"), lines]], "proposed_for_ras_mm": [float(x) for x in ras]}
+        write_record(mark, record)
         self.show()
 
-    def _onCompared(self, pointsID: str, pointID: str, found: Any) -> None:
+    def _onCompared(self, pointsID: str, pointID: str, found: Any, states: Any = ()) -> None:
         from CLIPLungLib.followup.wording import change_lines
-        from CLIPLungLib.scene.prior_point import prior_point, write_record
+        from CLIPLungLib.scene.prior_point import prior_ct, prior_point, write_record
 
         self._stop()
         points = slicer.mrmlScene.GetNodeByID(pointsID)
         mark = prior_point(points, pointID) if points is not None else None
-        if mark is None:
+        prior = prior_ct(mark) if mark is not None else None
+        if prior is None or not self._isUnchanged(states):
             return
-        write_record(mark, {"lines": change_lines(found), "comparison": found.to_dict()})
+        record = {"lines": change_lines(found), "comparison": found.to_dict()}
+        write_record(mark, record | {"prior_ct": comparison_state.priorToPlain(prior, found.prior)})
         self.show()
+
+    def _isUnchanged(self, states: Any) -> bool:
+        """Whether the CTs are what they were when the work began; it is said where they are not."""
+        try:
+            comparison_state.requireStates(states)
+        except Exception as error:
+            self._say(self._logic.reason(error))
+            return False
+        return True
 
     # What stands in the section
 
@@ -266,7 +286,7 @@ class FollowupSection:
         self.ui.backButton.enabled = self.views.isShown
 
     def _storedText(self, mark: Any) -> str:
-        from CLIPLungLib.scene.prior_point import prior_ct, prior_ras, read_record
+        from CLIPLungLib.scene.prior_point import prior_ct, read_record
 
         if mark is None:
             return _("Select an analyzed nodule, choose an earlier CT of the patient, and let the place be proposed.")
@@ -277,24 +297,14 @@ class FollowupSection:
         if not isinstance(lines, list):
             return _("The nodule is marked in the prior CT. Look at the place, then compare.")
         text = _linesText(lines)
-        return (
-            f"<p><b>{escape(_('The points have moved since: compare again.'))}</b></p>{text}"
-            if self._isMoved(record, prior_ras(mark))
-            else text
-        )
+        if not self._isOutdated(record, mark):
+            return text
+        words = _("Points, CTs or the answer have moved or changed since: look at the place again, then compare again.")
+        return f"<p><b>{escape(words)}</b></p>{text}"
 
-    def _isMoved(self, record: Any, place: Any) -> bool:
-        """Whether the comparison was made at other places than those the points mark now."""
-        from CLIPLungLib.scene.control_points import defined_points
-
-        try:
-            kept = [record["comparison"][name]["point_ras_mm"] for name in ("current", "prior")]
-        except (KeyError, TypeError):
-            return False
+    def _isOutdated(self, record: Any, mark: Any) -> bool:
         points, pointID = self._selection()
-        now = next((p.ras for p in defined_points(points) if p.id == pointID), None)
-        pairs = zip(kept, (now, place), strict=True)
-        return any(b is None or max(abs(x - y) for x, y in zip(a, b, strict=True)) > 0.01 for a, b in pairs)
+        return comparison_state.isOutdated(record, points, pointID, mark)
 
     def _dates(self) -> tuple[Any, Any]:
         from CLIPLungLib.followup.dates import read_date
@@ -302,6 +312,13 @@ class FollowupSection:
         texts = ((self.ui.dateEdit.text, _("the CT")), (self.ui.priorDateEdit.text, _("the prior CT")))
         current, prior = (read_date(text, whose) if text.strip() else None for text, whose in texts)
         return current, prior
+
+    def _followDate(self) -> None:
+        """The date that stands there is of the CT that is compared; while there is none, it stays."""
+        ct = self._currentCT()
+        if ct is not None and ct is not self._dated:
+            self._dated = ct
+            self._fillDate(self.ui.dateEdit, ct)
 
     def _fillDate(self, edit: qt.QLineEdit, node: Any) -> None:
         """The date of a volume that comes from the DICOM database; the reader is asked for others."""

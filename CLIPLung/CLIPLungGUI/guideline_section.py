@@ -24,7 +24,7 @@ class GuidelineSection:
         file: the .ui of the section.
         selection: gives the list of points and the ID of the selected one.
         heatMap: gives the node that holds a point's answer, or None.
-        currentCT: gives the CT of the panel, or None.
+        currentCT: gives the CT that the selected nodule's answer is of, or None.
         fit: called when the section needs another height.
     """
 
@@ -76,7 +76,10 @@ class GuidelineSection:
         nodule = {name: text for name, text in values.items() if name not in ofPatient}
         # The patient's are kept with the nodule too: what was confirmed for it stays with it.
         gi.writeValues(node, gi.NODULE_ATTRIBUTE, {**values, SIZE: gi.sizeText(self._result)})
-        gi.writeValues(points, gi.PATIENT_ATTRIBUTE, {n: v for n, v in values.items() if n not in nodule})
+        ct = self._currentCT()
+        if ct is not None:
+            # With the CT, not with the list of points, which may go on to the next patient.
+            gi.writeValues(ct, gi.PATIENT_ATTRIBUTE, {n: v for n, v in values.items() if n not in nodule})
         self._shown = ()
         self._showNow()
 
@@ -99,7 +102,7 @@ class GuidelineSection:
         if kept:
             self._fill(gi.checked(kept))
         else:
-            patient = {**self._header(), **gi.checked(gi.readValues(points, gi.PATIENT_ATTRIBUTE))}
+            patient = {**self._header(), **gi.checked(gi.readValues(self._currentCT(), gi.PATIENT_ATTRIBUTE))}
             self._fill({**gi.proposed(result, self._count), **patient})
         if isConfirmed:
             self._say(self._hint(_("Confirmed.")), self._answers())

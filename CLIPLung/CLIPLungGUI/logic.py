@@ -18,6 +18,7 @@ from CLIPLungGUI.row_source import RowSource
 
 if TYPE_CHECKING:
     from CLIPLungLib.inference.result import NoduleResult
+    from CLIPLungLib.scene.ct_mark import CTState
     from CLIPLungLib.scene.result_index import ResultIndex
     from CLIPLungLib.scene.result_store import StoredResult
 
@@ -115,6 +116,14 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
         return find_overlay(points, pointID)
 
     @staticmethod
+    def ctOf(points: vtkMRMLMarkupsFiducialNode | None, pointID: str) -> vtkMRMLScalarVolumeNode | None:
+        """The CT that a point's answer is of, whichever is chosen now; None without an answer, or when that CT is gone."""
+        from CLIPLungLib.scene.tagged_nodes import CT_ROLE
+
+        node = CLIPLungLogic.heatMap(points, pointID) if points is not None and pointID else None
+        return None if node is None else node.GetNodeReference(CT_ROLE)
+
+    @staticmethod
     def hasPoint(points: vtkMRMLMarkupsFiducialNode, pointID: str) -> bool:
         """Whether the point is still there."""
         from CLIPLungLib.scene.control_points import has_point
@@ -140,6 +149,24 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
             return _withSceneWarning(classifier.classify(volume, ras), volume.source.get("warning", ""))
 
         return work
+
+    @staticmethod
+    def ctState(ct: vtkMRMLScalarVolumeNode) -> CTState:
+        """Where a CT lies and how old its voxels are, to be given to `requireUnchanged` when the answer is there."""
+        from CLIPLungLib.scene.ct_mark import ct_state
+
+        return ct_state(ct)
+
+    @staticmethod
+    def requireUnchanged(ct: vtkMRMLScalarVolumeNode, before: CTState) -> None:
+        """Refuse an answer for a CT that has become another one.
+
+        Raises:
+            InputError: it was moved or its voxels were modified meanwhile.
+        """
+        from CLIPLungLib.scene.ct_mark import require_unchanged
+
+        require_unchanged(ct, before)
 
     @staticmethod
     def store(

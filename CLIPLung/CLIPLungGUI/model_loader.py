@@ -41,10 +41,15 @@ class ModelLoader:
         self.ui, self.worker, self.requirementsFile = ui, worker, requirementsFile
         self.onLoaded, self.onChange = onLoaded, onChange
         self.problem = ""
+        self._isFileMissing = False
         ui.modelPath.nameFilters = ["*.safetensors"]
         ui.modelPath.currentPath = _modelPath()
         ui.deviceCombo.addItem(_("Automatic"), "auto")
         ui.deviceCombo.addItem(_("Processor (CPU)"), "cpu")
+        if ui.deviceCombo.findData(_device()) < 0:
+            # A graphics card, by its name until torch is there; or one that is gone, which must not be shown as another choice.
+            ui.deviceCombo.addItem(_device(), _device())
+        ui.deviceCombo.setCurrentIndex(ui.deviceCombo.findData(_device()))
         ui.installButton.connect("clicked(bool)", self.onInstall)
         ui.deviceCombo.connect("currentIndexChanged(int)", self.onSettingChanged)
         ui.modelPath.connect("currentPathChanged(QString)", self.onSettingChanged)
@@ -92,16 +97,26 @@ class ModelLoader:
     def onSettingChanged(self, *_arguments: Any) -> None:
         """Another device or file: load again. Answers in the scene stay, and say which model they are from."""
         path, combo = self.ui.modelPath.currentPath, self.ui.deviceCombo
-        changed = {
-            MODEL_SETTING: path if path and Path(path).is_file() else "",
-            DEVICE_SETTING: combo.itemData(combo.currentIndex),
-        }
-        if changed == {MODEL_SETTING: _modelPath(), DEVICE_SETTING: _device()}:
+        wasFileMissing, self._isFileMissing = self._isFileMissing, bool(path) and not Path(path).is_file()
+        if self._isFileMissing:
+            self._refuseFile(path)
+            return
+        changed = {MODEL_SETTING: path, DEVICE_SETTING: combo.itemData(combo.currentIndex)}
+        if changed == {MODEL_SETTING: _modelPath(), DEVICE_SETTING: _device()} and not wasFileMissing:
             return
         for name, value in changed.items():
             slicer.app.userSettings().setValue(name, value)
         self.onLoaded(None)
         self.prepare()
+
+    def _refuseFile(self, path: str) -> None:
+        """No other weights in place of those that are named."""
+        self.worker.cancel(MODEL_KEY)
+        self.problem = _("There is no file '{path}'. Choose weights, or empty the field for the bundled ones.").format(
+            path=path
+        )
+        self.onLoaded(None)
+        self.onChange()
 
     def _onDone(self, classifier: Any) -> None:
         self._fillDevices()
@@ -116,8 +131,11 @@ class ModelLoader:
         combo = self.ui.deviceCombo
         was = combo.blockSignals(True)
         for name, title in graphicsCards():
-            if combo.findData(name) < 0:
+            index = combo.findData(name)
+            if index < 0:
                 combo.addItem(title, name)
+            else:
+                combo.setItemText(index, title)
         combo.setCurrentIndex(max(0, combo.findData(_device())))
         combo.blockSignals(was)
 
@@ -137,8 +155,8 @@ def graphicsCards() -> list[tuple[str, str]]:
 
 
 def _device() -> str:
-    return slicer.util.settingsValue(DEVICE_SETTING, "auto")
+    return slicer.util.settingsValue(DEVICE_SETTING, "auto", converter=str)
 
 
 def _modelPath() -> str:
-    return slicer.util.settingsValue(MODEL_SETTING, "")
+    return slicer.util.settingsValue(MODEL_SETTING, "", converter=str)

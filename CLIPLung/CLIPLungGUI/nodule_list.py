@@ -42,11 +42,6 @@ class NoduleList:
         table.setMouseTracking(True)
         table.connect("cellEntered(int,int)", self._onEntered)
 
-    @property
-    def isSortedByProbability(self) -> bool:
-        """Whether the most suspicious nodule stands first; else the order is that of the points."""
-        return self._byProbability
-
     def sortByProbability(self, isSorted: bool) -> None:
         """Put the most suspicious first, or go back to the order of the points, with the next `fill`."""
         self._byProbability = isSorted

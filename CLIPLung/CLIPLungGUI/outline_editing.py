@@ -79,6 +79,7 @@ class OutlineSection:
         file: the .ui of the section.
         selection: gives the list of points and the ID of the selected one.
         makePoints: gives the list that new points go to, made when there is none.
+        chosenCT: gives the CT of the panel, on which new points are analyzed.
         refresh: shows what the scene holds.
         fit: called when the section is opened or closed.
     """
@@ -88,12 +89,14 @@ class OutlineSection:
         file: str,
         selection: Callable[[], tuple[Any, str]],
         makePoints: Callable[[], slicer.vtkMRMLMarkupsFiducialNode],
+        chosenCT: Callable[[], Any],
         refresh: Callable[[], None],
         fit: Callable[..., None],
     ) -> None:
         self.widget = slicer.util.loadUI(file)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._selection, self._makePoints, self._refresh = selection, makePoints, refresh
+        self._chosenCT = chosenCT
         self.editing = OutlineEditing(self._onMeasured, self._say)
         self.ui.editOutlineButton.connect("clicked(bool)", self.onEdit)
         self.ui.restoreOutlineButton.connect("clicked(bool)", self.onRestore)
@@ -127,7 +130,8 @@ class OutlineSection:
 
     def onSegment(self, *_arguments: Any) -> None:
         """A point in the segment that is selected in the Segment Editor: as if it had been clicked."""
-        self._try(self.analyseSelectedSegment)
+        if self._try(self.analyseSelectedSegment):
+            self._say(self._otherCTText())
 
     def analyseSelectedSegment(self) -> str:
         """Place a point in the segment that is selected in the Segment Editor; the panel then asks for its answer.
@@ -146,6 +150,17 @@ class OutlineSection:
         points = self._selection()[0] or self._makePoints()
         index = points.AddControlPointWorld([float(value) for value in ras])
         return str(points.GetNthControlPointID(index))
+
+    def _otherCTText(self) -> str:
+        """That a segment was drawn on another volume than it is analyzed on, which may be of another patient; empty otherwise."""
+        from CLIPLungLib.scene.segment_editor import drawn_on, selected_segment
+
+        drawn, chosen = drawn_on(selected_segment(slicer.mrmlScene)[0]), self._chosenCT()
+        if drawn is None or chosen in (None, drawn):
+            return ""
+        return _("The segment was drawn on '{drawn}', and is analyzed on '{chosen}', the CT chosen above.").format(
+            drawn=drawn.GetName(), chosen=chosen.GetName()
+        )
 
     def _onMeasured(self) -> None:
         self._say("")

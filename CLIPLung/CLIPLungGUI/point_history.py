@@ -9,7 +9,6 @@ import slicer
 
 PLACED, DELETED, DRAGGED = "placed", "deleted", "dragged"
 DEEPEST = 100
-# What transforms above the list may change by rounding.
 SAME_PLACE_MM = 1e-5
 
 
@@ -18,11 +17,11 @@ class _Step:
     kind: str
     pointID: str
     label: str
-    ras: np.ndarray
+    local_ras: np.ndarray
 
 
 class PointHistory:
-    """Remembers how the points of a list were before each change."""
+    """Remembers how the points of a list were before each change, in the list's own space: a transform above it is no change."""
 
     def __init__(self) -> None:
         self._steps: list[_Step] = []
@@ -39,10 +38,10 @@ class PointHistory:
     def note(self, points: slicer.vtkMRMLMarkupsFiducialNode) -> None:
         """The points were changed: one step for each that came, went or was moved since the last time."""
         now = _positions(points)
-        for pointID, (label, ras) in now.items():
+        for pointID, (label, local_ras) in now.items():
             if pointID not in self._known:
-                self._steps.append(_Step(PLACED, pointID, label, ras))
-            elif np.abs(self._known[pointID][1] - ras).max() > SAME_PLACE_MM:
+                self._steps.append(_Step(PLACED, pointID, label, local_ras))
+            elif np.abs(self._known[pointID][1] - local_ras).max() > SAME_PLACE_MM:
                 self._steps.append(_Step(DRAGGED, pointID, label, self._known[pointID][1]))
         gone = [(pointID, *self._known[pointID]) for pointID in self._known if pointID not in now]
         self._steps += [_Step(DELETED, *point) for point in gone]
@@ -63,7 +62,7 @@ class PointHistory:
         back = ""
         if step.kind == DELETED:
             kept = len(self._steps)
-            index = points.AddControlPointWorld([float(value) for value in step.ras], step.label)
+            index = points.AddControlPoint(step.local_ras.tolist(), step.label)
             back = points.GetNthControlPointID(index)
             # It has a new ID, by which earlier steps must know it too.
             self._steps = [replace(s, pointID=back) if s.pointID == step.pointID else s for s in self._steps[:kept]]
@@ -71,8 +70,8 @@ class PointHistory:
             self._known.pop(step.pointID, None)
             points.RemoveNthControlPoint(index)
         elif step.kind == DRAGGED and index >= 0:
-            self._known[step.pointID] = (step.label, step.ras)
-            points.SetNthControlPointPositionWorld(index, [float(value) for value in step.ras])
+            self._known[step.pointID] = (step.label, step.local_ras)
+            points.SetNthControlPointPosition(index, *step.local_ras.tolist())
             back = step.pointID
         self._known = _positions(points)
         return back
@@ -81,4 +80,10 @@ class PointHistory:
 def _positions(points: slicer.vtkMRMLMarkupsFiducialNode | None) -> dict[str, tuple[str, np.ndarray]]:
     from CLIPLungLib.scene.control_points import defined_points
 
-    return {p.id: (p.label, p.ras) for p in defined_points(points)} if points is not None else {}
+    if points is None:
+        return {}
+    places = {p.id: points.GetNthControlPointIndexByID(p.id) for p in defined_points(points)}
+    return {
+        pointID: (points.GetNthControlPointLabel(index), np.array(points.GetNthControlPointPosition(index)))
+        for pointID, index in places.items()
+    }

@@ -34,6 +34,7 @@ class PointObserver(VTKObservationMixin):
             (markups.PointRemovedEvent, onRemoved),
             (markups.PointEndInteractionEvent, onDropped),
             (markups.PointModifiedEvent, self._modified),
+            (markups.TransformModifiedEvent, lambda *_arguments: onModified(None)),
         ]
 
     def follow(self, points: slicer.vtkMRMLMarkupsFiducialNode | None) -> None:

@@ -22,7 +22,6 @@ from CLIPLungLib.cli.inference_commands import add_inference_commands
 from CLIPLungLib.cli.options import EXIT_REFUSED, EXIT_STOPPED
 from CLIPLungLib.cli.points import PointParser
 from CLIPLungLib.cli.reproduction_commands import add_reproduction_commands
-from CLIPLungLib.cli.second_reader_commands import add_second_reader_commands
 from CLIPLungLib.cli.similar_commands import add_similar_commands
 from CLIPLungLib.cli.training_commands import add_training_commands
 from CLIPLungLib.errors import CLIPLungError
@@ -71,7 +70,6 @@ def _parser() -> argparse.ArgumentParser:
     add_followup_commands(commands)
     add_data_commands(commands)
     add_training_commands(commands)
-    add_second_reader_commands(commands)
     add_calibration_commands(commands)
     add_evaluation_commands(commands)
     add_similar_commands(commands)

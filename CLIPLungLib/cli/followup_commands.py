@@ -40,9 +40,11 @@ def add_followup_commands(commands: Commands) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
+    from dataclasses import replace
+
     from CLIPLungLib.atomic_write import remove_leftovers
     from CLIPLungLib.followup.comparison import compare, days_of, write_comparison
-    from CLIPLungLib.followup.dates import date_of_scan
+    from CLIPLungLib.followup.dates import date_of_scan, mixed_dates
     from CLIPLungLib.followup.wording import change_lines
     from CLIPLungLib.image.read import read_ct
     from CLIPLungLib.inference.classifier import NoduleClassifier
@@ -61,6 +63,7 @@ def _compare(options: argparse.Namespace) -> int:
             print(f"{ct.name}: {ct.source['note']}")
     classifier = NoduleClassifier.load(options.checkpoint, options.device)
     found = compare(current, options.point, prior, classifier, options.prior_point, dates)
+    found = replace(found, warnings=(*found.warnings, *mixed_dates((options.date, options.prior_date), dates)))
     numbers, picture = (options.output / name for name in COMPARE_FILES)
     for file in (numbers, picture):
         remove_leftovers(file)

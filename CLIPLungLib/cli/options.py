@@ -59,7 +59,8 @@ def progress_bar(unit: str) -> Callable[[int, int, str], None]:
         if bar.n == 0 and done > 1:
             bar.initial = bar.n = done - 1
         bar.total = total
-        bar.set_postfix_str(name[:40], refresh=False)
+        # A part that adds no step is named all the same.
+        bar.set_postfix_str(name[:40], refresh=done == bar.n)
         bar.update(done - bar.n)
         if done >= total:
             bar.close()

@@ -1,4 +1,4 @@
-"""Points on the command line, in any notation of numbers; and no argument without a value."""
+"""Points on the command line, in any notation of numbers; ~ in any path; and no argument without a value."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import sys
 from collections.abc import Sequence
 from itertools import pairwise
 
+from CLIPLungLib.inference.table_path import in_home
+
 POINT_OPTIONS = ("--point", "--prior-point")
 # What looks like a number, also one that is written in a way that cannot be read.
 NUMBER_LIKE = re.compile(r"[-+]?[\d.,;][\d.,;e+-]*", re.IGNORECASE)
 # A comma within a number, in a text whose numbers are apart by something else.
 DECIMAL_COMMA = re.compile(r"\d,\d.*[;\s]|[;\s].*\d,\d")
 EMPTY = re.compile(r"(--[\w-]+=)?\s*")
+# Shells leave ~ as it is behind an option's "=", some of Windows everywhere: a folder of that name would be made.
+OPTION_AND_PATH = re.compile(r"(--[\w-]+=)?(~.*)", re.DOTALL)
 
 
 class PointParser(argparse.ArgumentParser):
@@ -32,7 +36,20 @@ class PointParser(argparse.ArgumentParser):
             if EMPTY.fullmatch(argument) and before not in POINT_OPTIONS:
                 what = f"'{argument}'" if argument.strip() else f"the argument behind '{before}'"
                 self.error(f"{what} is empty: it may be a variable that is not set. Give it a value")
-        return super().parse_known_args(_with_joined_points(arguments), namespace)
+        joined = _with_joined_points([_in_home(text) for text in arguments])
+        for option in POINT_OPTIONS:
+            if sum(text == option or text.startswith(f"{option}=") for text in joined) > 1:
+                # argparse would take the last one.
+                self.error(
+                    f"{option} is given twice, and one nodule is asked about. For several, give 'cliplung batch' a table"
+                )
+        return super().parse_known_args(joined, namespace)
+
+
+def _in_home(argument: str) -> str:
+    """The argument with the user's home folder in place of ~."""
+    found = OPTION_AND_PATH.fullmatch(argument)
+    return f"{found[1] or ''}{in_home(found[2])}" if found else argument
 
 
 def _with_joined_points(arguments: list[str]) -> list[str]:

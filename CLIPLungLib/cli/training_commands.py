@@ -64,7 +64,7 @@ def _train(options: argparse.Namespace) -> int:
             options.data,
             options.output,
             str(device),
-            progress_bar("epoch"),
+            progress_bar("step"),
             init,
             _text_encoder(options, config),
         )
@@ -82,7 +82,7 @@ def _crossvalidate(options: argparse.Namespace) -> int:
 
     config, init, nodules = TrainConfig.read(options.config), _init(options), read_nodules(options.data)
     _warn(options, config)
-    patches, progress = TrainingPatches.load(_patches(options)), progress_bar("epoch")
+    patches, progress = TrainingPatches.load(_patches(options)), progress_bar("step")
     with joined_processes(options.device) as device:
         encoder = _text_encoder(options, config)
         cross_validate(config, patches, nodules, options.data, options.output, str(device), encoder, progress, init)

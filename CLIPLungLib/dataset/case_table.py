@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from CLIPLungLib.dataset.case_doubles import require_one_spelling, same_nodules
 from CLIPLungLib.dataset.nodule_table import OUTCOME, OUTCOME_RATINGS, READERS
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.guidelines.case import LEAST_OF_BALL, MOST_OF_BALL, sphere_diameter_mm
 from CLIPLungLib.inference.cohort_table import CohortRow, number_of, read_point_table
 from CLIPLungLib.vocabulary import ATTRIBUTES, Attribute
 
@@ -17,8 +20,11 @@ WHAT = "Table"
 MALIGNANCY, PATIENT, FOLD, DIAMETER, VOLUME = "malignancy", "patient_id", "fold", "diameter_mm", "volume_mm3"
 LOWEST_RATING, HIGHEST_RATING = 1.0, 5.0
 HIGHEST_FOLD = 999
-# No nodule is larger.
+# No nodule is larger, and CT shows none that is smaller; lengths in cm and volumes in ml are.
 LARGEST_MM, LARGEST_MM3 = 300.0, 2e7
+SMALLEST, OTHER_UNIT = 1.0, {DIAMETER: "mm, not cm", VOLUME: "mm3, not ml"}
+# Two readers' ratings, or one number with a decimal comma; a half is the mean of two.
+TWO_OR_DECIMAL, HALF = re.compile(r"[1-5],[1-5]"), ",5"
 # Every spelling of a sign's column, in lower case -> the sign.
 SIGN_OF_COLUMN = {name.lower(): sign for sign in ATTRIBUTES for name in (sign.name, sign.title)}
 FURTHER_COLUMNS = frozenset({MALIGNANCY, PATIENT, FOLD, DIAMETER, VOLUME, *SIGN_OF_COLUMN})
@@ -60,11 +66,11 @@ class Case:
 
 @dataclass(frozen=True)
 class CaseTable:
-    """All rows, whether the table names patients, and the columns that mean nothing here."""
+    """All rows, whether the table names patients, and what the user must know."""
 
     cases: list[Case]
     names_patients: bool
-    unused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def read_cases(file: Path) -> CaseTable:
@@ -72,21 +78,34 @@ def read_cases(file: Path) -> CaseTable:
 
     Raises:
         InputError: as `read_cohort`; a label that is none (named by its line), ratings mixed with outcomes, ones that may be either,
-            a patient in two folds, an image of two patients, or no label at all.
+            a patient in two folds or spellings, an image of two patients, or no label at all.
     """
     file = Path(file)
     table = read_point_table(file, FURTHER_COLUMNS, WHAT)
     _require_one_column_per_sign(file, table.cells[0])
     known = [_Cells(file, line, cells) for line, cells in zip(table.lines, table.cells, strict=True)]
+    _require_sure_commas(file, [cells.cells.get(MALIGNANCY, "") for cells in known])
     is_outcome = _is_outcome(file, [cells.numbers(MALIGNANCY) for cells in known])
     cases = [_case(row, cells, file.parent, is_outcome) for row, cells in zip(table.rows, known, strict=True)]
     if not any(case.is_labelled for case in cases):
         signs = ", ".join(sign.name for sign in ATTRIBUTES)
         raise InputError(f"{WHAT} {file} holds no label. Add a column 'malignancy', or one of the signs: {signs}.")
+    names_patients = PATIENT in table.cells[0]
+    if names_patients:
+        require_one_spelling(f"{WHAT} {file}", [case.patient_id for case in cases])
     _require_one_value(file, "patient", [(case.patient_id, case.fold) for case in cases], "fold")
-    images = [(_image_key(case.row, file.parent), case.patient_id) for case in cases if case.row.image_path is not None]
+    # One folder may hold the series of several patients.
+    scans = [f"{_image_key(case.row, file.parent)} {case.row.series_uid}".strip() for case in cases]
+    images = [
+        (scan, case.patient_id) for scan, case in zip(scans, cases, strict=True) if case.row.image_path is not None
+    ]
     _require_one_value(file, "image", images, "patient_id")
-    return CaseTable(cases, PATIENT in table.cells[0], table.unused)
+    labelled = [(case.row, scan) for case, scan in zip(cases, scans, strict=True) if case.is_labelled]
+    notes = same_nodules([row for row, _ in labelled], [scan for _, scan in labelled])
+    if table.unused:
+        # A misspelt one would be missed.
+        notes.append(f"columns that are not used: {', '.join(table.unused)}.")
+    return CaseTable(cases, names_patients, tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -98,8 +117,9 @@ class _Cells:
     cells: dict[str, str]
 
     def fault(self, column: str, wanted: str) -> InputError:
+        remedy = f" {MALIGNANCY_REMEDY}" if column == MALIGNANCY else ""
         return InputError(
-            f"{WHAT} {self.file}, line {self.line}: {column} must be {wanted}, not '{self.cells[column]}'. Mend or empty the cell."
+            f"{WHAT} {self.file}, line {self.line}: {column} must be {wanted}, not '{self.cells[column]}'. Mend or empty the cell.{remedy}"
         )
 
     def numbers(self, column: str) -> tuple[float, ...]:
@@ -116,10 +136,21 @@ class _Cells:
             raise self.fault(column, "numbers")
         return values
 
-    def size(self, column: str, most: float) -> float:
+    def sizes(self) -> tuple[float, float]:
+        """Diameter in mm and volume in mm3; NaN where unknown."""
+        diameter_mm, volume_mm3 = self._size(DIAMETER, LARGEST_MM), self._size(VOLUME, LARGEST_MM3)
+        share = volume_mm3 / (math.pi / 6 * diameter_mm**3)
+        if not math.isnan(share) and not LEAST_OF_BALL <= share <= MOST_OF_BALL:
+            ball_mm = sphere_diameter_mm(volume_mm3)
+            raise self.fault(VOLUME, f"that of a nodule of {diameter_mm:g} mm (as a ball it measures {ball_mm:.1f} mm)")
+        return diameter_mm, volume_mm3
+
+    def _size(self, column: str, most: float) -> float:
         values = self.numbers(column)
         if len(values) > 1 or any(not 0 < value <= most for value in values):
             raise self.fault(column, f"one number above 0 and not over {most:g}")
+        if any(value < SMALLEST for value in values):
+            raise self.fault(column, f"at least {SMALLEST:g} ({OTHER_UNIT[column]})")
         return values[0] if values else math.nan
 
     def codes(self, column: str, sign: Attribute) -> tuple[int, ...]:
@@ -154,6 +185,17 @@ def _require_one_column_per_sign(file: Path, cells: dict[str, str]) -> None:
             )
 
 
+def _require_sure_commas(file: Path, column: Sequence[str]) -> None:
+    """Refuse a column whose commas may stand between two ratings as well as within one number."""
+    commas = [part for cell in column for part in cell.split() if "," in part]
+    if all(map(TWO_OR_DECIMAL.fullmatch, commas)) and not all(part.endswith(HALF) for part in commas):
+        doubtful = next(part for part in commas if not part.endswith(HALF))
+        raise InputError(
+            f"{WHAT} {file} is ambiguous: the malignancy '{doubtful}' is two ratings or one number. Write '{doubtful.replace(',', ' ')}' "
+            f"or '{doubtful.replace(',', '.')}'."
+        )
+
+
 def _is_outcome(file: Path, column: Sequence[tuple[float, ...]]) -> bool:
     """Whether a column of malignancies holds outcomes, not ratings.
 
@@ -177,6 +219,11 @@ def _is_outcome(file: Path, column: Sequence[tuple[float, ...]]) -> bool:
             f"{WHAT} {file} is ambiguous: every malignancy is 1, the lowest rating or the outcome 'malignant'. Add cases of the other "
             "kind; write ratings of several readers with blanks between them ('1 1')."
         )
+    if values == {1, 2} and not several:
+        raise InputError(
+            f"{WHAT} {file} is ambiguous: every malignancy is 1 or 2, low ratings or codes of two outcomes. Write outcomes as 0 (benign) and "
+            "1 (malignant); write ratings of several readers with blanks between them ('1 2'), or add cases of other ratings."
+        )
     return False
 
 
@@ -186,6 +233,7 @@ def _case(row: CohortRow, cells: _Cells, folder: Path, is_outcome: bool) -> Case
         sign.name: cells.codes(column, sign) for column, sign in SIGN_OF_COLUMN.items() if column in cells.cells
     }
     by_outcome = is_outcome and bool(values)
+    diameter_mm, volume_mm3 = cells.sizes()
     return Case(
         row=row,
         patient_id=cells.patient(_image_key(row, folder)),
@@ -194,8 +242,8 @@ def _case(row: CohortRow, cells: _Cells, folder: Path, is_outcome: bool) -> Case
         truth=OUTCOME if by_outcome else READERS,
         n_readers=0 if by_outcome else len(values) or max(map(len, ratings.values())),
         ratings=ratings,
-        diameter_mm=cells.size(DIAMETER, LARGEST_MM),
-        volume_mm3=cells.size(VOLUME, LARGEST_MM3),
+        diameter_mm=diameter_mm,
+        volume_mm3=volume_mm3,
     )
 
 
@@ -204,11 +252,11 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _image_key(row: CohortRow, folder: Path) -> str:
-    """One name for one image, however its path is written; the row's own name where it names none."""
+    """One name for one image, however its path is written and whatever links lead to it; the row's own name where it names none."""
     if row.image_path is None:
         return row.row_id
     try:
-        return Path(os.path.relpath(row.image_path, folder)).as_posix()
+        return Path(os.path.relpath(os.path.realpath(row.image_path), os.path.realpath(folder))).as_posix()
     except ValueError:  # On another drive.
         return row.image_path.as_posix()
 

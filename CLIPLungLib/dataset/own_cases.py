@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from CLIPLungLib.atomic_write import remove_leftovers, writing
-from CLIPLungLib.dataset.case_table import Case, CaseTable, read_cases
+from CLIPLungLib.dataset.case_doubles import same_scans, scan_fingerprint
+from CLIPLungLib.dataset.case_table import Case, read_cases
 from CLIPLungLib.dataset.data_folder import CROPS, crop_around, write_crop, write_nodules
 from CLIPLungLib.dataset.data_name import PREPARED_NAME, read_prepared
 from CLIPLungLib.dataset.nodule_table import TABLE_NAME, Nodule
@@ -26,6 +27,7 @@ from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import PatchSpec, extract_patch
 from CLIPLungLib.image.read import read_ct
 from CLIPLungLib.inference.cohort_table import CohortRow
+from CLIPLungLib.inference.row_image import RowImage, image_of, read_image_of_row
 from CLIPLungLib.inference.run_folder import Asked, locked, what_is_asked
 
 logger = logging.getLogger(__name__)
@@ -90,7 +92,12 @@ def prepare_cases(table: Path, output: Path, progress: Progress | None = None) -
             )
         nodules = _nodules(usable)
         write_nodules(output, nodules)
-    notes = [*_notes(nodules, read.names_patients, usable[0].fold is not None), *_unused(read), *_told(record)]
+    doubles = [*read.notes, *same_scans({case.row.row_id: case.patient_id for case in usable}, record.scans)]
+    notes = [
+        *_notes(nodules, read.names_patients, usable[0].fold is not None),
+        *doubles,
+        *_told(record),
+    ]
     return PreparedCases(nodules, skipped, tuple(notes))
 
 
@@ -103,12 +110,14 @@ class _Record:
         name: of the data.
         crops: id -> what was asked for.
         notes: id -> what the reader of its image said.
+        scans: id -> fingerprint of its image.
     """
 
     file: Path
     name: str
     crops: dict[str, Asked]
     notes: dict[str, str]
+    scans: dict[str, str]
 
     @classmethod
     def take_over(cls, output: Path, name: str) -> _Record:
@@ -121,12 +130,13 @@ class _Record:
             remove_leftovers(folder)
         file = output / PREPARED_NAME
         before = read_prepared(output)
-        crops, notes = before.get("crops"), before.get("notes")
+        crops = before.get("crops")
         if not isinstance(crops, dict):
             if (output / TABLE_NAME).exists():
                 raise InputError(f"{output} holds a data folder of another origin. Choose another output folder.")
             crops = {}
-        return cls(file, name, crops, notes if isinstance(notes, dict) else {})
+        notes, scans = (found if isinstance(found := before.get(key), dict) else {} for key in ("notes", "scans"))
+        return cls(file, name, crops, notes, scans)
 
     def keep(self, rows: Sequence[CohortRow]) -> set[str]:
         """The ids whose crops may stay; what is known of all others is forgotten before any of them is cut anew."""
@@ -136,13 +146,17 @@ class _Record:
             for name, known in self.crops.items()
             if name in asked and asked[name] == known and crop_file(self.file.parent, name).is_file()
         }
-        self.notes = {name: note for name, note in self.notes.items() if name in self.crops}
+        self.notes, self.scans = (
+            {name: text for name, text in known.items() if name in self.crops} for known in (self.notes, self.scans)
+        )
         self.write()
         return set(self.crops)
 
     def write(self) -> None:
         with writing(self.file) as temporary:
-            text = json.dumps({"name": self.name, "crops": self.crops, "notes": self.notes}, indent=1)
+            text = json.dumps(
+                {"name": self.name, "crops": self.crops, "notes": self.notes, "scans": self.scans}, indent=1
+            )
             temporary.write_text(text, encoding="utf-8")
 
 
@@ -154,15 +168,16 @@ def crop_file(folder: Path, nodule_id: str) -> Path:
 def _cut(rows: Sequence[CohortRow], output: Path, record: _Record) -> Iterator[tuple[CohortRow, str]]:
     """Every row with the reason why it cannot be used; empty where its crop is written. Each image is read once."""
     yield from ((row, row.fault) for row in rows if row.fault)
-    usable = sorted((row for row in rows if not row.fault), key=lambda row: str(row.image))
-    for place, (image, group) in enumerate(groupby(usable, key=lambda row: row.image), start=1):
+    usable = sorted((row for row in rows if not row.fault), key=lambda row: (str(row.image), row.series_uid))
+    for place, (image, group) in enumerate(groupby(usable, key=image_of), start=1):
         # Told before reading: an image that changes meanwhile is then read again next time.
         asked = {row.row_id: (row, what_is_asked(row)) for row in group}
         ct = _attempt_to_read(image)
+        scan = "" if isinstance(ct, str) else scan_fingerprint(ct)
         for row, what in asked.values():
             fault = ct if isinstance(ct, str) else _cut_one(ct, row, output)
             if not fault:
-                record.crops[row.row_id] = what
+                record.crops[row.row_id], record.scans[row.row_id] = what, scan
                 if not isinstance(ct, str) and ct.source.get("note"):
                     record.notes[row.row_id] = ct.source["note"]
             yield row, fault
@@ -171,9 +186,9 @@ def _cut(rows: Sequence[CohortRow], output: Path, record: _Record) -> Iterator[t
     record.write()
 
 
-def _attempt_to_read(image: Path) -> CTVolume | str:
+def _attempt_to_read(image: RowImage) -> CTVolume | str:
     try:
-        return read_ct(image)
+        return read_image_of_row(image, read_ct)
     except InputError as error:
         return str(error)
     except Exception as error:  # every other fault of an image, named with its type: the others must not fail with it
@@ -243,12 +258,6 @@ def _notes(nodules: Sequence[Nodule], names_patients: bool, names_folds: bool) -
             "all cases are in one fold: training needs two at least, as it judges each by networks that have not seen it."
         )
     return tuple(notes)
-
-
-def _unused(read: CaseTable) -> list[str]:
-    """The columns that mean nothing here: a misspelt one would be missed."""
-    names = ", ".join(read.unused)
-    return [f"columns that are not used: {names}."] if names else []
 
 
 def _told(record: _Record) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.followup.comparison import Comparison, comparison_of, days_of, require_two_scans
-from CLIPLungLib.followup.dates import date_of_scan
+from CLIPLungLib.followup.dates import date_of_scan, mixed_dates
 from CLIPLungLib.followup.registration import propose_place
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.read import read_ct
@@ -16,6 +17,7 @@ from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.inference.cohort import FurtherColumns
 from CLIPLungLib.inference.cohort_table import CohortRow, PriorScan, has_priors
 from CLIPLungLib.inference.result import NoduleResult
+from CLIPLungLib.inference.row_image import RowImage, image_of, read_image_of_row
 
 logger = logging.getLogger(__name__)
 COMPARISON_COLUMNS = (
@@ -44,8 +46,11 @@ def comparison_columns(cohort: Path, classifier: NoduleClassifier) -> FurtherCol
     """
     if not has_priors(cohort):
         return None
+
     # The rows of an image come together: the two scans of the last row are kept.
-    read = lru_cache(maxsize=2)(read_ct)
+    @lru_cache(maxsize=2)
+    def read(image: RowImage) -> CTVolume:
+        return read_image_of_row(image, read_ct)
 
     def cells(row: CohortRow, result: NoduleResult) -> dict[str, str]:
         if row.prior is None:
@@ -54,8 +59,8 @@ def comparison_columns(cohort: Path, classifier: NoduleClassifier) -> FurtherCol
             # Before anything is read: without a path any image would do.
             if row.prior.fault or row.prior.image_path is None:
                 raise InputError(row.prior.fault)
-            prior = read(row.prior.image_path)
-            found = _compared(row, row.prior, result, classifier, read(row.image), prior)
+            prior = read((row.prior.image_path, ""))
+            found = _compared(row, row.prior, result, classifier, read(image_of(row)), prior)
             return _cells(found, prior.source.get("note", ""))
         except InputError as error:
             return _failed(str(error))
@@ -82,7 +87,9 @@ def _compared(
     days_of(dates)
     match = propose_place(current, row.point_ras(), prior) if asked.point_mm is None else None
     before = classifier.classify(prior, asked.point_mm or (match.point_ras if match else ()))
-    return comparison_of(result, before, (current, prior), match, dates)
+    found = comparison_of(result, before, (current, prior), match, dates)
+    mixed = mixed_dates((asked.current_date, asked.prior_date), dates)
+    return replace(found, warnings=(*found.warnings, *mixed))
 
 
 def _failed(error: str) -> dict[str, str]:

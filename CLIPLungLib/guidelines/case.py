@@ -49,8 +49,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 LARGEST_MM, LARGEST_MM3 = 300.0, 2e7
 OLDEST_YEARS, MOST_NODULES = 120, 1000
-# CT shows nothing smaller; lengths in centimetres are.
-SMALLEST_MM = 1.0
+# CT shows nothing smaller; lengths in centimetres and volumes in millilitres are.
+SMALLEST_MM, SMALLEST_MM3 = 1.0, 1.0
 # A volume against the ball of the longest given diameter: elongated nodules fill a small part of it, those that reach far along the
 # body more than it. Another unit (1 ml is 1000 mm3, 1 cm is 10 mm) makes a factor of 1000.
 LEAST_OF_BALL, MOST_OF_BALL = 0.01, 5.0
@@ -84,10 +84,8 @@ class Size:
             ("short axis", self.short_mm),
         ):
             _require_between(words, value, 0, LARGEST_MM, "mm")
-            if value is not None and value < SMALLEST_MM and words != "short axis":
-                raise InputError(
-                    f"The {words} cannot be {value} mm: CT shows nothing so small. Give millimetres, not centimetres."
-                )
+            if words != "short axis":
+                _require_visible(words, value)
         _require_between("volume", self.volume_mm3, 0, LARGEST_MM3, "mm3")
         long_mm, short_mm = self.long_mm, self.short_mm
         if long_mm is not None and short_mm is not None:
@@ -105,6 +103,10 @@ class Size:
                 f"The short axis ({short_mm} mm) is longer than the mean diameter ({self.mean_mm} mm). Measure again."
             )
         self._require_fitting_volume()
+        if self.volume_mm3 is not None and self.volume_mm3 < SMALLEST_MM3:
+            raise InputError(
+                f"The volume cannot be {self.volume_mm3} mm3: CT shows nothing so small. Give mm3 (1 ml is 1000 mm3)."
+            )
 
     def _require_fitting_volume(self) -> None:
         diameter_mm = max(self._diameters().values(), default=None)
@@ -142,6 +144,8 @@ class Size:
         if self.volume_mm3 is not None:
             diameter = sphere_diameter_mm(self.volume_mm3)
             grown["volume_mm3"] = self.volume_mm3 * ((diameter + delta_mm) / diameter) ** 3
+            if grown["volume_mm3"] < SMALLEST_MM3:
+                return None
         return Size(**grown)
 
     def without_volume(self) -> Size:
@@ -177,6 +181,7 @@ class Prior:
         _require_between("time since the prior CT", self.days, 0, 36525, "days")
         if self.solid_mm != 0:
             _require_between("prior solid component", self.solid_mm, 0, LARGEST_MM, "mm")
+            _require_visible("prior solid component", self.solid_mm)
             whole_mm = self.size.long_mm if self.size.long_mm is not None else self.size.mean_diameter_mm
             if self.solid_mm is not None and whole_mm is not None and self.solid_mm > whole_mm:
                 raise InputError(
@@ -259,6 +264,7 @@ class Case:
         if self.solid_mm is None:
             return
         _require_between("solid component", self.solid_mm, 0, LARGEST_MM, "mm")
+        _require_visible("solid component", self.solid_mm)
         if self.nodule_type in ("solid", "ground_glass"):
             raise InputError(
                 f"A {self.nodule_type.replace('_', '-')} nodule has no solid component ({self.solid_mm} mm given). "
@@ -280,6 +286,13 @@ def _require_between(words: str, value: float | None, above: float, most: float,
     # Written so that NaN fails it too.
     if value is not None and not above < value <= most:
         raise InputError(f"The {words} cannot be {value} {unit}. Give a number above {above} and not over {most:g}.")
+
+
+def _require_visible(words: str, length_mm: float | None) -> None:
+    if length_mm is not None and length_mm < SMALLEST_MM:
+        raise InputError(
+            f"The {words} cannot be {length_mm} mm: CT shows nothing so small. Give millimetres, not centimetres."
+        )
 
 
 def _require_choice(words: str, value: str | None, allowed: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ from CLIPLungLib.guidelines.case import Case
 from CLIPLungLib.guidelines.fleischner import fleischner
 from CLIPLungLib.guidelines.lung_rads import lung_rads
 from CLIPLungLib.guidelines.recommendation import Recommendation
+from CLIPLungLib.guidelines.units import unit_warnings
 
 GUIDELINES: Mapping[str, Callable[[Case], Recommendation]] = {
     "lung-rads": lung_rads,
@@ -33,7 +34,8 @@ def ask(name: str, case: Case, brock_model: str = "2b") -> Recommendation:
     """
     if name not in GUIDELINES:
         raise InputError(f"There is no guideline '{name}'. Choose one of {', '.join(GUIDELINES)}.")
-    return brock(case, brock_model) if name == "brock" else GUIDELINES[name](case)
+    answer = brock(case, brock_model) if name == "brock" else GUIDELINES[name](case)
+    return replace(answer, warnings=(*unit_warnings(case), *answer.warnings))
 
 
 def ask_all(case: Case, brock_model: str = "2b") -> tuple[dict[str, Recommendation], dict[str, str]]:

@@ -12,11 +12,13 @@ from functools import cached_property
 import numpy as np
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.believable_grid import grid_problem
+from CLIPLungLib.image.filled_in import carries_noise
 from CLIPLungLib.image.hounsfield import hounsfield_problem, sparse_sample
 
 SHEAR_TOLERANCE = 1e-3
-# Beyond these the unit is another than mm, in the file or in the transform above it.
-SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.05, 30.0
+# Wider along two axes than a cut around any nodule.
+WHOLE_CHEST_FROM_MM = 150.0
 # In voxels; what lies on the border is inside, wherever the origin is and however the sum was rounded.
 BORDER_TOLERANCE = 1e-6
 
@@ -114,24 +116,25 @@ class CTVolume:
         return np.stack([ras.min(axis=0), ras.max(axis=0)])
 
     def require_ct(self) -> None:
-        """Refuse images whose values cannot be Hounsfield units of a chest, or whose voxels are of no scanner's size. Looks at a
+        """Refuse images whose values cannot be Hounsfield units of a chest, or whose voxels lie as no scanner lays them. Looks at a
         sparse sample, once.
 
         Raises:
             InputError: naming the values found and what to do.
         """
-        spacing = self.spacing_mm
-        if spacing.min() < SMALLEST_SPACING_MM or spacing.max() > LARGEST_SPACING_MM:
-            raise InputError(
-                f"'{self.name}' has voxels of {' x '.join(f'{s:g}' for s in spacing)} mm, which no CT of a chest has: its lengths may be in "
-                "another unit than mm. Export it again in mm, or load it from DICOM."
-            )
-        if self._hounsfield_problem:
-            raise InputError(f"'{self.name}' {self._hounsfield_problem}")
+        problem = grid_problem(self.size_ijk, self.ijk_to_ras) or self._hounsfield_problem
+        if problem:
+            raise InputError(f"'{self.name}' {problem}")
 
     @cached_property
     def _hounsfield_problem(self) -> str:
-        return hounsfield_problem(sparse_sample(self.hu))
+        is_whole = float(np.sort(self.size_ijk * self.spacing_mm)[1]) > WHOLE_CHEST_FROM_MM
+        return hounsfield_problem(sparse_sample(self.hu), is_whole)
+
+    @cached_property
+    def carries_noise(self) -> bool:
+        """Whether neighbouring voxels differ, as a scanner's do and those of a drawing do not. Looks at a sparse sample, once."""
+        return carries_noise(self.hu)
 
     def moved(self, parent_to_world: np.ndarray) -> CTVolume:
         """The same voxels under a linear transform (4, 4) that maps this volume's RAS to world RAS."""

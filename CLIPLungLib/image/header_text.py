@@ -33,7 +33,7 @@ class HeaderReader:
             raise self.error(
                 f"its header is longer than {LONGEST_HEADER_BYTES} bytes, or a line than {LONGEST_LINE_BYTES}"
             )
-        return raw.decode("latin-1").strip() if raw else None
+        return _decoded(raw).strip() if raw else None
 
     def error(self, reason: str) -> InputError:
         """A refusal that names the file and the reason."""
@@ -83,6 +83,14 @@ def several_values(name: str, count: int) -> InputError:
     return InputError(
         f"'{name}' holds {count} values per voxel (a colour image or a time series); a CT has one. Save the plain CT volume."
     )
+
+
+def _decoded(raw: bytes) -> str:
+    """Names of files and of people are in UTF-8 today and were in Latin-1."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def _is_whole(text: str) -> bool:

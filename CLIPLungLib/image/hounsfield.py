@@ -15,9 +15,14 @@ PADDING_READ_AS_HU = -1024.0
 # Metal reaches 30 000 in the extended scale.
 HIGHEST_HU = 40_000.0
 LOWEST_SCALED_HU = -10_000.0
+# Lung and air there are negative numbers of 16 bits that were taken for unsigned ones, before or after their intercept.
+WRAPPED_HU = (65_536.0 - 2300.0, 65_536.0)
 
 # Value -> of one value above it no body holds such a share; metal is often clipped at 3071, the end of the usual scale.
 HIGH_PADDING_SHARES = {3100.0: 0.01, 2000.0: 0.03}
+
+# A picture has so many greys, and of black and white much more than of the others.
+GREYS, SATURATED_SHARE, BLACK_SHARE, LEAST_GREYS = 256, 0.01, 0.05, 32
 
 PADDING_FROM_HU = -900.0
 PADDING_SHARE = 0.01
@@ -46,36 +51,83 @@ def sparse_sample(hu: np.ndarray) -> np.ndarray:
     return sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
 
 
-def hounsfield_problem(sample: np.ndarray) -> str:
-    """Why a sample (N,) cannot be HU of a chest, and the remedy; empty when it can, or when it is too thin to tell."""
+def hounsfield_problem(sample: np.ndarray, is_whole: bool = False) -> str:
+    """Why a sample (N,) cannot be HU of a chest, and the remedy; empty when it can, or when it is too thin to tell.
+
+    A cut around a nodule may show no lung. What is as wide as a chest (`is_whole`) and shows none is no CT of one, or no CT, as an
+    iodine map is.
+    """
     if not sample.size:
         return "holds no finite values. Load the CT again or repair the file."
-    low, high = float(sample.min()), float(sample.max())
     constants = _constant_values(sample)
     tissue = sample[~np.isin(sample, constants)]
     if not tissue.size:
         # Nothing but constants: a made-up image. Judged by all of it.
         tissue, constants = sample, []
-    if high > HIGHEST_HU or np.median(tissue) < LOWEST_SCALED_HU:
-        return f"holds values from {low:g} to {high:g}; that cannot be Hounsfield units. Load the CT from DICOM."
+    return (
+        _scale_problem(sample, tissue)
+        or _greys_problem(sample)
+        or _high_padding_problem(sample)
+        or _intercept_problem(sample[sample != constants[0]] if constants else sample, tissue)
+        or _spread_problem(tissue, bool(constants), is_whole)
+    )
+
+
+def _scale_problem(sample: np.ndarray, tissue: np.ndarray) -> str:
+    low, high = sample.min(), sample.max()
+    if high <= HIGHEST_HU and np.median(tissue) >= LOWEST_SCALED_HU:
+        return ""
+    remedy = (
+        "Negative numbers were stored or declared as unsigned ones (PixelRepresentation): subtract 65536 from all above 32767."
+        if _share(sample, *WRAPPED_HU) >= LUNG_SHARE
+        else "Load the CT from DICOM."
+    )
+    return f"holds values from {low:g} to {high:g}; that cannot be Hounsfield units. {remedy}"
+
+
+def _greys_problem(sample: np.ndarray) -> str:
+    """A picture of 256 greys, whatever number stands for black: with black and white, or with black and nothing as dense as tissue."""
+    low, high = float(sample.min()), float(sample.max())
+    black, white = float(np.mean(sample == low)), float(np.mean(sample == high))
+    is_window = high - low == GREYS - 1 and min(black, white) >= SATURATED_SHARE
+    is_dark = (
+        high - low < GREYS and high < LUNG_HU[1] and black >= BLACK_SHARE and np.unique(sample).size >= LEAST_GREYS
+    )
+    if not is_window and not is_dark:
+        return ""
+    return (
+        f"holds no more than {GREYS} greys (from {low:g} to {high:g}), as a picture of a window does; they are no Hounsfield units. Load the "
+        "CT from its original DICOM."
+    )
+
+
+def _high_padding_problem(sample: np.ndarray) -> str:
     padding = _high_padding(sample)
-    if padding is not None:
-        return (
-            f"holds the one value {padding:g} in {np.mean(sample == padding):.0%} of its voxels, which no body does: it marks voxels that "
-            "were not scanned. Set them to -1024, or load the CT from the original DICOM."
-        )
-    if _is_too_low(sample[sample != constants[0]] if constants else sample):
-        return (
-            f"has lung or air far below -1000 HU (most of its values lie between {_range(tissue)}): its rescale intercept was "
-            "applied twice. Load it from DICOM, or add 1024."
-        )
-    if _share(tissue, *LUNG_HU) < LUNG_SHARE and not _is_soft_tissue(tissue, bool(constants)):
-        return (
-            f"does not look like a chest CT: apart from padding most of its values lie between {_range(tissue)}, while lung and air "
-            "lie near -1000 HU. If it is MR, PET or a label map, choose the CT; if it is CT stored without its rescale "
-            "intercept, load it from DICOM."
-        )
-    return ""
+    if padding is None:
+        return ""
+    return (
+        f"holds the one value {padding:g} in {np.mean(sample == padding):.0%} of its voxels, which no body does: it marks voxels that "
+        "were not scanned. Set them to -1024, or load the CT from the original DICOM."
+    )
+
+
+def _intercept_problem(sample: np.ndarray, tissue: np.ndarray) -> str:
+    if not _is_too_low(sample):
+        return ""
+    return (
+        f"has lung or air far below -1000 HU (most of its values lie between {_range(tissue)}): its rescale intercept was "
+        "applied twice. Load it from DICOM, or add 1024."
+    )
+
+
+def _spread_problem(tissue: np.ndarray, has_padding: bool, is_whole: bool) -> str:
+    if _share(tissue, *LUNG_HU) >= LUNG_SHARE or (not is_whole and _is_soft_tissue(tissue, has_padding)):
+        return ""
+    return (
+        f"does not look like a chest CT: apart from padding most of its values lie between {_range(tissue)}, while lung and air "
+        "lie near -1000 HU. If it is MR, PET or a label map, choose the CT; if it is CT stored without its rescale "
+        "intercept, load it from DICOM."
+    )
 
 
 def _constant_values(sample: np.ndarray) -> list[float]:
@@ -108,8 +160,9 @@ def _is_too_low(sample: np.ndarray) -> bool:
 
 
 def _is_soft_tissue(tissue: np.ndarray, has_padding: bool) -> bool:
-    """A block without lung, which a tight cut may be. PET, labels and normalised values have no such spread below zero."""
-    if _share(tissue, *SOFT_TISSUE_HU) < SOFT_TISSUE_SHARE:
+    """A block without lung, which a tight cut may be. PET, labels and normalised values have no such spread below zero; a byte, which
+    holds the greys of a window or HU that overflowed, can hold no other values."""
+    if tissue.dtype.itemsize == 1 or _share(tissue, *SOFT_TISSUE_HU) < SOFT_TISSUE_SHARE:
         return False
     low, median, high = np.percentile(tissue, [2, 50, 98])
     if has_padding and low == high:

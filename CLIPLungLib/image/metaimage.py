@@ -77,15 +77,17 @@ def _description(header: HeaderReader) -> Description:
 
 def _fields(header: HeaderReader) -> dict[str, str]:
     fields: dict[str, str] = {}
+    keys: set[str] = set()
     while (line := header.line()) is not None:
         key, found, value = (part.strip() for part in line.partition("="))
         field = FIELD.get(key)
-        if field in fields:
+        if field in fields and (key in keys or fields[field] != value):
             raise header.error(f"its header has the field '{key}' twice")
         if field and not found:
             raise header.error(f"its field '{key}' has no value")
         if field:
             fields[field] = value
+            keys.add(key)
         if field == "ElementDataFile":
             return fields
     raise header.error("it does not begin as one, or its header has no end")

@@ -13,6 +13,7 @@ import numpy as np
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import BORDER_TOLERANCE, CTVolume
+from CLIPLungLib.image.filled_in import filled_in
 from CLIPLungLib.image.patch_grid import PatchGrid
 from CLIPLungLib.image.resample import grid_coordinates
 
@@ -133,7 +134,8 @@ def extract_patch(ct: CTVolume, point_ras: np.ndarray, spec: PatchSpec) -> Patch
     axis_ras[:, 2] = matrix[2, 3] + matrix[2, 2] * np.arange(spec.shape[0])
     exists = ct.contains_ijk(ct.to_ijk(axis_ras))  # (Z,)
     exists[np.argmin(np.abs(axis_ras[:, 2] - point[2]))] = True
-    return Patch(point, hu, exists, matrix, grid.inside_fraction(), _patch_warnings(ct, exists))
+    warnings = (*_plane_warnings(ct, exists), *_filled_warnings(ct, hu, spec))
+    return Patch(point, hu, exists, matrix, grid.inside_fraction(), warnings)
 
 
 def _require_sound_planes(ct: CTVolume, grid: PatchGrid) -> None:
@@ -164,7 +166,7 @@ def _require_tissue(ct: CTVolume, point_ras: np.ndarray) -> None:
         )
 
 
-def _patch_warnings(ct: CTVolume, exists: np.ndarray) -> tuple[str, ...]:
+def _plane_warnings(ct: CTVolume, exists: np.ndarray) -> tuple[str, ...]:
     warnings = []
     if ct.spacing_mm.max() > 3.0:
         warnings.append(f"Thick slices ({ct.spacing_mm.max():.1f} mm): small nodules and fine spicules may be blurred.")
@@ -175,6 +177,17 @@ def _patch_warnings(ct: CTVolume, exists: np.ndarray) -> tuple[str, ...]:
     if exists.sum() < 3:
         warnings.append(f"Only {int(exists.sum())} plane(s) of the scan around the point: the answer rests on little.")
     return tuple(warnings)
+
+
+def _filled_warnings(ct: CTVolume, hu: np.ndarray, spec: PatchSpec) -> tuple[str, ...]:
+    filled = filled_in(hu, spec.window_hu[1])
+    if filled is None or not ct.carries_noise:
+        return ()
+    value_hu, share = filled
+    return (
+        f"{share:.0%} of the block around the point hold the one value {value_hu:g} HU, which no scanner measures: they were masked, "
+        "clipped or filled in. Use the CT as it was reconstructed.",
+    )
 
 
 def _mm(point_ras: np.ndarray) -> str:

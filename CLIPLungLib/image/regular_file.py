@@ -44,7 +44,7 @@ def data_file_beside(header: Path, name: str) -> Path:
     Raises:
         InputError: a list or pattern of files, a path that leads elsewhere, or no such file.
     """
-    if not name or name.upper().startswith("LIST") or "%" in name or "\0" in name:
+    if name.upper().split()[:1] in ([], ["LIST"]) or "%" in name or "\0" in name:
         raise InputError(
             f"'{header.name}' names a list or pattern of data files ('{name[:80]}'); one file is read. Save the CT as one file."
         )

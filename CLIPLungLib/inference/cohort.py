@@ -20,6 +20,7 @@ from CLIPLungLib.inference.classifier import PATCHES_PER_BATCH, NoduleClassifier
 from CLIPLungLib.inference.cohort_table import COHORT_COLUMNS, CohortRow, read_cohort
 from CLIPLungLib.inference.result import CSV_COLUMNS, NoduleResult, failed_row
 from CLIPLungLib.inference.result_files import checked_heatmap, require_finite, write_heatmap
+from CLIPLungLib.inference.row_image import RowImage, image_of, read_image_of_row
 from CLIPLungLib.inference.run_folder import (
     RESULTS_NAME,
     ResultTable,
@@ -148,28 +149,28 @@ def answers(
     """
     yield from ((row, row.fault) for row in rows if row.fault)
     groups = by_image(rows)
-    with closing(_read_ahead([rows_of_image[0].image for rows_of_image in groups])) as images:
+    with closing(_read_ahead([image_of(rows_of_image[0]) for rows_of_image in groups])) as images:
         for rows_of_image in groups:
             yield from _answers_of_image(rows_of_image, next(images), classifier, heatmaps)
 
 
 def by_image(rows: Sequence[CohortRow]) -> list[list[CohortRow]]:
-    """The rows without a fault, those of an image together."""
-    usable = sorted((row for row in rows if not row.fault), key=lambda row: str(row.image))
-    return [list(rows_of_image) for _, rows_of_image in groupby(usable, key=lambda row: row.image)]
+    """The rows without a fault, those of an image (and of one series of it) together."""
+    usable = sorted((row for row in rows if not row.fault), key=lambda row: (str(row.image), row.series_uid))
+    return [list(rows_of_image) for _, rows_of_image in groupby(usable, key=image_of)]
 
 
-def _read_ahead(images: Sequence[Path]) -> Generator[CTVolume | str, None, None]:
+def _read_ahead(images: Sequence[RowImage]) -> Generator[CTVolume | str, None, None]:
     """The images in turn, or why one cannot be read; two are in memory at most, the one that is worked on and the next."""
     with ThreadPoolExecutor(1, "next image") as reader:
-        upcoming = [reader.submit(_attempt, read_ct, image) for image in images[:1]]
+        upcoming = [reader.submit(_attempt, read_image_of_row, image, read_ct) for image in images[:1]]
         for image, following in zip_longest(images, images[1:]):
             ct = upcoming.pop().result()
             if isinstance(ct, str) and "memory" in ct.lower():
                 # There was not enough for two images; now there is one less.
-                ct = _attempt(read_ct, image)
+                ct = _attempt(read_image_of_row, image, read_ct)
             if following is not None:
-                upcoming.append(reader.submit(_attempt, read_ct, following))
+                upcoming.append(reader.submit(_attempt, read_image_of_row, following, read_ct))
             yield ct
             del ct
 

@@ -5,22 +5,31 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.inference.table_path import exists, path_in_cell
 from CLIPLungLib.inference.table_text import Record, column_name, read_records
 
 COHORT_COLUMNS = ("id", "image", "r", "a", "s")
 SERIES_COLUMN = "seriesuid"
+# Its names elsewhere; the first is DICOM's.
+SERIES_NAMES = frozenset(
+    {"seriesinstanceuid", "series_instance_uid", "series instance uid", "series_uid", "series uid"}
+)
 # Names of the columns of a point -> the signs that make it RAS. DICOM and LUNA16 (Setio et al., Med Image Anal 2017) state LPS.
 POINT_COLUMNS = {("r", "a", "s"): (1, 1, 1), ("x", "y", "z"): (-1, -1, 1), ("coordx", "coordy", "coordz"): (-1, -1, 1)}
-KNOWN_COLUMNS = {*COHORT_COLUMNS, SERIES_COLUMN, *(name for names in POINT_COLUMNS for name in names)}
+KNOWN_COLUMNS = {*COHORT_COLUMNS, SERIES_COLUMN, *SERIES_NAMES, *(name for names in POINT_COLUMNS for name in names)}
 # Of an earlier scan; all but the image may be left out or empty.
 PRIOR_COLUMNS = ("prior_image", "prior_r", "prior_a", "prior_s", "prior_date", "date")
+# By which statistics programs say that a value is missing.
+MISSING = frozenset({"na", "n/a", "#n/a", "<na>", "null", "."})
+# A decimal comma, or thousands set apart.
+COMMA_AND_THREE = re.compile(r"[-+\u2212]?\d{1,3},\d{3}")
 WHOLE_NUMBER = re.compile(r"[-+\u2212]?\d+")
 # Where LUNA16 keeps a series, beside its tables.
 SERIES_SUFFIXES, SERIES_FOLDERS = (".mhd", ".mha", ".nii.gz", ".nii", ".nrrd", ""), "subset*"
@@ -109,7 +118,7 @@ class PointTable:
     Attributes:
         rows: in the order of the table.
         lines: of the file, one per row.
-        cells: one dictionary per row: lower-case name of a further column -> its cell; empty where the row is too short.
+        cells: one dictionary per row: lower-case name of a further column -> its cell; empty where the row is too short, or says that the value is missing.
         unused: lower-case names of columns that are neither.
     """
 
@@ -192,7 +201,7 @@ def _prior(cells: dict[str, str], folder: Path) -> PriorScan | None:
             f"prior_r, prior_a, prior_s must be numbers (RAS mm) or all empty, not {', '.join(map(repr, coordinates))}."
         )
     dates = cells.get("date", ""), cells.get("prior_date", "")
-    return PriorScan(folder / cells["prior_image"], point, *dates, fault)
+    return PriorScan(path_in_cell(cells["prior_image"], folder), point, *dates, fault)
 
 
 def read_point_table(file: Path, further: Set[str] = frozenset(), what: str = "Cohort") -> PointTable:
@@ -217,16 +226,19 @@ def read_point_table(file: Path, further: Set[str] = frozenset(), what: str = "C
     return PointTable(
         _with_usable_ids(file, rows, lines, what),
         lines,
-        [
-            {name: record.cells[index] if index < len(record.cells) else "" for name, index in places.items()}
-            for record in records[1:]
-        ],
+        [{name: _known(record.cells, index) for name, index in places.items()} for record in records[1:]],
         tuple(name for name in map(column_name, records[0].cells) if name and name not in KNOWN_COLUMNS | further),
     )
 
 
+def _known(cells: Sequence[str], index: int) -> str:
+    """A further cell; empty where the row is too short, or where its value is said to be missing."""
+    cell = cells[index] if index < len(cells) else ""
+    return "" if cell.lower() in MISSING else cell
+
+
 def _columns(file: Path, header: list[str], what: str) -> Columns:
-    names = [column_name(cell) for cell in header]
+    names = [SERIES_COLUMN if (name := column_name(cell)) in SERIES_NAMES else name for cell in header]
     doubled = [name for name, times in Counter(names).items() if name and times > 1]
     if doubled:
         raise InputError(
@@ -269,13 +281,13 @@ def _row(record: Record, columns: Columns, folders: list[Path], counts: Counter[
     if fault:
         return CohortRow(row_id if is_usable_id(row_id) else f"line {record.line}", None, None, fault)
     cell = cells[columns.image]
-    path = _series_path(cell, folders) if columns.is_series and cell else folders[0] / cell if cell else None
+    path = _series_path(cell, folders) if columns.is_series else path_in_cell(cell, folders[0])
     point = _point([cells[index] for index in columns.point], columns.signs)
     faults = []
     if path is None:
         faults.append(
             f"There is no image of the series '{cell}' beside the table. Put {cell}.mhd there, or name a file in a column 'image'."
-            if cell
+            if columns.is_series and cell
             else "The path of the CT is empty. Name a file or a DICOM folder."
         )
     if point is None:
@@ -316,7 +328,9 @@ def _count_fault(cells: list[str], columns: Columns) -> str:
 
 
 def _point(cells: list[str], signs: Iterable[int]) -> tuple[float, float, float] | None:
-    """RAS mm, or None for words."""
+    """RAS mm, or None for words, and where a comma may set thousands apart: beside a decimal point."""
+    if any("." in cell for cell in cells) and any(COMMA_AND_THREE.fullmatch(cell) for cell in cells):
+        return None
     try:
         r, a, s = (sign * number_of(cell) for cell, sign in zip(cells, signs, strict=True))
     except ValueError:
@@ -339,16 +353,9 @@ def number_of(cell: str) -> float:
 
 
 def _series_path(series: str, folders: list[Path]) -> Path | None:
-    """The file or folder named after a series UID."""
-    paths = (folder / f"{series}{suffix}" for folder in folders for suffix in SERIES_SUFFIXES)
-    return next((path for path in paths if _exists(path)), None)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # A name that no file can have.
-        return False
+    """The file or folder named after a series UID; None without a UID."""
+    paths = (folder / f"{series}{suffix}" for folder in folders for suffix in SERIES_SUFFIXES if series)
+    return next((path for path in paths if exists(path)), None)
 
 
 def is_usable_id(row_id: str) -> bool:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 SERIES_NUMBER, SERIES_DESCRIPTION = 9101, "CLIP-Lung outlines (research use only)"
 # How far, in voxels, an outline's voxel may lie from the pixel it becomes; slices are never spaced quite evenly.
 OFF_PIXEL, OFF_SLICE = 0.1, 0.3
+# Letters that the standard allows.
+LONGEST_LABEL = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,12 +177,12 @@ def _description(number: int, one: _Outlined) -> hd.seg.SegmentDescription:
     from pydicom.sr.codedict import codes
     from pydicom.uid import generate_uid
 
-    result = one.nodule.result
+    result, name = one.nodule.result, one.nodule.name(one.index + 1)
     by_hand = result.measurement is not None and result.measurement.corrected_by_hand
     kinds = hd.seg.SegmentAlgorithmTypeValues
     return hd.seg.SegmentDescription(
         segment_number=number,
-        segment_label=one.nodule.label[:64] or f"Nodule {number}",
+        segment_label=name[:LONGEST_LABEL],
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
         segmented_property_type=concept(dicom_codes.NODULE),
         algorithm_type=kinds.SEMIAUTOMATIC if by_hand else kinds.AUTOMATIC,
@@ -190,6 +192,6 @@ def _description(number: int, one: _Outlined) -> hd.seg.SegmentDescription:
             family=codes.DCM.ArtificialIntelligence,
         ),
         tracking_uid=generate_uid(),
-        tracking_id=one.nodule.label[:64] or f"Nodule {number}",
+        tracking_id=name,
         anatomic_regions=[concept(dicom_codes.LUNG)],
     )

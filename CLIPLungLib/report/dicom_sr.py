@@ -41,6 +41,10 @@ class ReportedNodule:
     label: str
     result: NoduleResult
 
+    def name(self, number: int) -> str:
+        """The label as DICOM takes it, in one line and without its separator of values; the number where there is none."""
+        return " ".join(self.label.replace("\\", "/").split()) or f"Nodule {number}"
+
 
 @dataclass(frozen=True, eq=False)
 class SegmentReference:
@@ -145,7 +149,9 @@ def _measurement_report(
         observation_context=_observed_by_program(),
         procedure_reported=concept(dicom_codes.CHEST_CT),
         imaging_measurements=[
-            _measurement_group(nodule, images[0].FrameOfReferenceUID, images[0].SeriesInstanceUID, segments.get(index))
+            _measurement_group(
+                nodule, index + 1, images[0].FrameOfReferenceUID, images[0].SeriesInstanceUID, segments.get(index)
+            )
             for index, nodule in enumerate(nodules)
         ],
         referenced_images=images,
@@ -214,7 +220,7 @@ def _observed_by_program() -> hd.sr.ObservationContext:
 
 
 def _measurement_group(
-    nodule: ReportedNodule, frame_of_reference_uid: str, series_uid: str, segment: SegmentReference | None
+    nodule: ReportedNodule, number: int, frame_of_reference_uid: str, series_uid: str, segment: SegmentReference | None
 ) -> Any:
     import highdicom as hd
     from pydicom.uid import generate_uid
@@ -230,7 +236,7 @@ def _measurement_group(
     point_lps = np.array([[-r, -a, s]])
     uid = generate_uid() if segment is None else segment.tracking_uid
     content: dict[str, Any] = {
-        "tracking_identifier": hd.sr.TrackingIdentifier(uid=uid, identifier=nodule.label),
+        "tracking_identifier": hd.sr.TrackingIdentifier(uid=uid, identifier=nodule.name(number)),
         "finding_type": concept(dicom_codes.NODULE),
         "finding_sites": [hd.sr.FindingSite(concept(dicom_codes.LUNG))],
         "algorithm_id": algorithm,

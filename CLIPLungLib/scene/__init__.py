@@ -5,6 +5,7 @@ Importing this package costs nothing; its modules import vtk and slicer and are 
     volume_node     a volume node as CTVolume, without a copy
     control_points  control points of a markups node, by their IDs
     result_store    the door for the module: store, show, read back, remove results
+    ct_mark         what a CT held and where it lay when it was analyzed
     result_record   a result as JSON inside the scene       mask_text      its outline as text
     result_table    one row per nodule                      chart          bars of the attributes
     heatmap_node    the heat map as a volume over the CT    colors         its colours

@@ -1,4 +1,4 @@
-"""Outlines as segments: one segmentation a CT, one segment a nodule, for the Segment Editor to change.
+"""Outlines as segments: one segmentation a CT and transform above it, one segment a nodule, for the Segment Editor to change.
 
 A segment lies in a small box of the CT's own grid. It carries the ID of its control point as a tag, and its list of points is a node
 reference of the segmentation whose role names the segment. It also carries its own ID: a copy that a user makes has another one, and is
@@ -74,10 +74,9 @@ def update_segment(
         InputError: a transform above the CT is not linear.
     """
     node = _segmentation_of(ct_node) or _add_segmentation(ct_node)
-    node.SetAndObserveTransformNodeID(ct_node.GetTransformNodeID())
     segment = find_segment(markups_node, point_id)
     if segment is not None and segment.node is not node:
-        # The point was analyzed on another CT before.
+        # The point was analyzed on another CT before, or under another transform.
         remove_segment(segment)
         segment = None
     labelmap = _labelmap(ct_node, outline)
@@ -146,8 +145,10 @@ def _tag(part: slicer.vtkSegment, name: str) -> str:
 
 
 def _segmentation_of(ct_node: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLSegmentationNode | None:
-    nodes = all_tagged(ct_node.GetScene(), KIND)
-    return next((node for node in nodes if node.GetNodeReference(CT_ROLE) is ct_node), None)
+    """The CT's segmentation under the transform it has now: to move one would move the outlines that are in it already."""
+    above = ct_node.GetTransformNodeID()
+    nodes = (node for node in all_tagged(ct_node.GetScene(), KIND) if node.GetNodeReference(CT_ROLE) is ct_node)
+    return next((node for node in nodes if node.GetTransformNodeID() == above), None)
 
 
 def _add_segmentation(ct_node: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLSegmentationNode:

@@ -57,9 +57,10 @@ class ResultIndex:
             if len(self._records) >= MOST_KEPT:
                 self._records.clear()
             self._records[version] = record
-        return StoredResult(record.result, node.GetNodeReference(CT_ROLE), node, record.ct_ijk_to_ras)
+        ct_node = node.GetNodeReference(CT_ROLE)
+        return StoredResult(record.result, ct_node, node, record.ct_ijk_to_ras, record.ct_voxels)
 
 
 def _without_voxels(record: Record) -> Record:
     result = replace(record.result, heatmap=np.empty((0, 0, 0), np.float32), heatmap_to_ras=np.eye(4), outline=None)
-    return Record(result, record.ct_ijk_to_ras)
+    return replace(record, result=result)

@@ -18,8 +18,9 @@ from CLIPLungLib.calibration.truth import LIDC_READERS, Truth
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.result import AttributeResult, Ends, NoduleMeasurement, NoduleResult
 from CLIPLungLib.scene.correction_record import with_correction
+from CLIPLungLib.scene.ct_mark import VoxelMark, mark_from_plain, mark_voxels
 from CLIPLungLib.scene.mask_text import mask_from_plain, mask_to_plain
-from CLIPLungLib.scene.volume_node import world_ijk_to_ras
+from CLIPLungLib.scene.volume_node import ct_volume, world_ijk_to_ras
 from CLIPLungLib.vocabulary import ATTRIBUTES, CLASSES, Attribute
 
 RESULT = "CLIPLung.result"
@@ -44,10 +45,12 @@ class Record:
     Attributes:
         result: as the classifier gave it, with the size of the outline as a person has corrected it; its heat map shares memory with the node and lies where the node lies now.
         ct_ijk_to_ras: (4, 4) where the CT lay in the world when the result was stored.
+        ct_voxels: what the CT held around the nodule then; None in results of older versions.
     """
 
     result: NoduleResult
     ct_ijk_to_ras: np.ndarray
+    ct_voxels: VoxelMark | None = None
 
 
 def write_record(
@@ -63,6 +66,9 @@ def write_record(
         "ct_ijk_to_ras": world_ijk_to_ras(ct_node).tolist(),
         "result": result.to_dict(),
     }
+    mark = mark_voxels(ct_volume(ct_node), result.heatmap_to_ras, result.heatmap.shape)
+    if mark is not None:
+        record["ct_voxels"] = mark.to_plain()
     if result.outline is not None:
         if result.outline.shape != result.heatmap.shape:
             raise InputError(
@@ -104,7 +110,7 @@ def read_record(heatmap_node: slicer.vtkMRMLScalarVolumeNode) -> Record:
             model=dict(stored.result.model),
             image=dict(stored.result.image),
         )
-        return Record(with_correction(heatmap_node, result), stored.ct_ijk_to_ras)
+        return replace(stored, result=with_correction(heatmap_node, result))
     except _OtherFormatError as error:
         raise InputError(
             f"'{name}' holds a CLIPLung result of format {error}; this version reads format {FORMAT_VERSION}. "
@@ -134,7 +140,8 @@ def _parsed(text: str, shape: tuple[int, ...]) -> Record:
         outline.flags.writeable = False
         result = replace(result, outline=outline)
     ct_ijk_to_ras = np.array([_vector(row, "place of the CT", 4) for row in _list(record["ct_ijk_to_ras"], 4)])
-    return Record(result, ct_ijk_to_ras)
+    mark = None if record.get("ct_voxels") is None else mark_from_plain(record["ct_voxels"])
+    return Record(result, ct_ijk_to_ras, mark)
 
 
 def _result_from_dict(plain: dict[str, Any]) -> NoduleResult:

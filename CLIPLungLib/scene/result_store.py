@@ -18,14 +18,13 @@ from CLIPLungLib.inference.result import NoduleResult
 from CLIPLungLib.scene import axis_lines, chart, explanation_node, folder, heatmap_node, outline_node, result_table
 from CLIPLungLib.scene.control_points import DefinedPoint, defined_point, defined_points, has_point
 from CLIPLungLib.scene.correction_record import has_correction, write_drawn_by_program
+from CLIPLungLib.scene.ct_mark import VoxelMark, has_moved, holds_marked
 from CLIPLungLib.scene.result_record import read_record, write_record
 from CLIPLungLib.scene.slice_layers import DEFAULT_OPACITY, refresh_legends, show_overlay
 from CLIPLungLib.scene.tagged_nodes import CT_ROLE, MARKUPS_ROLE, POINT_ID, all_tagged, remove_with_parts, rename
 from CLIPLungLib.scene.volume_node import world_ijk_to_ras
 
 MOVED_MM = 0.01
-# In any number of its IJK-to-RAS matrix; a smaller difference comes from writing the matrix to a file.
-CT_MOVED_MM = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +45,17 @@ class StoredResult:
         ct_node: the CT it was computed on; None when that has been removed.
         overlay_node: the heat map.
         ct_ijk_to_ras: (4, 4) where the CT lay in the world then.
+        ct_voxels: what the CT held around the nodule then; None where that is not known.
     """
 
     result: NoduleResult
     ct_node: slicer.vtkMRMLScalarVolumeNode | None
     overlay_node: slicer.vtkMRMLScalarVolumeNode
     ct_ijk_to_ras: np.ndarray
+    ct_voxels: VoxelMark | None = None
 
     def is_stale_at(self, point_ras: np.ndarray, ct_now: np.ndarray | None = None) -> bool:
-        """Whether the result is for another place than (3,) world RAS mm in the CT as it lies now.
+        """Whether the result is for another place than (3,) world RAS mm in the CT as it lies now, or for other voxels than it holds now.
 
         Args:
             ct_now: (4, 4) `world_ijk_to_ras` of the CT, where it is known already.
@@ -66,9 +67,9 @@ class StoredResult:
             return True
         if ct_now is None:
             ct_now = world_ijk_to_ras(self.ct_node)
-        if np.abs(ct_now - self.ct_ijk_to_ras).max() > CT_MOVED_MM:
+        if has_moved(self.ct_ijk_to_ras, ct_now) or np.linalg.norm(point_ras - self.result.point_ras) > MOVED_MM:
             return True
-        return bool(np.linalg.norm(point_ras - self.result.point_ras) > MOVED_MM)
+        return self.ct_voxels is not None and not holds_marked(self.ct_node, self.ct_voxels)
 
 
 def store_result(
@@ -153,14 +154,14 @@ def stored_result(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> Sto
         return None
     record = read_record(overlay_node)
     ct_node = overlay_node.GetNodeReference(CT_ROLE)
-    return StoredResult(record.result, ct_node, overlay_node, record.ct_ijk_to_ras)
+    return StoredResult(record.result, ct_node, overlay_node, record.ct_ijk_to_ras, record.ct_voxels)
 
 
 def is_stale(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> bool:
     """Whether a stored result no longer belongs to where its point lies in the CT. Cheap enough for every mouse move.
 
     True when the point has moved by more than MOVED_MM or is no longer placed, and when the CT was moved, turned or
-    removed. Hardening the CT's transform moves nothing. False when nothing is stored.
+    removed, or holds other voxels around the nodule. Hardening the CT's transform moves nothing. False when nothing is stored.
 
     Raises:
         InputError: what is stored is damaged, or the CT came under a non-linear transform.

@@ -27,6 +27,11 @@ def selected_segment(scene: slicer.vtkMRMLScene) -> tuple[slicer.vtkMRMLSegmenta
     return node, str(segment_id)
 
 
+def drawn_on(node: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLVolumeNode | None:
+    """The volume whose voxels a segmentation was drawn on; None where that is not known."""
+    return node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+
+
 def select_outline(markups_node: slicer.vtkMRMLMarkupsNode, point_id: str) -> None:
     """Select a nodule's outline in the Segment Editor, with its CT as the source to draw on.
 

@@ -8,6 +8,7 @@ import vtk
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.outline_mask import shifted
 
 # Classes derived from the scalar volume whose voxels are no Hounsfield units, and what they are called in the application.
 REFUSED_CLASSES = {
@@ -39,7 +40,8 @@ def ct_volume(volume_node: slicer.vtkMRMLScalarVolumeNode) -> CTVolume:
             "Choose the CT, or convert the volume to a scalar volume."
         )
     ijk_to_ras = parent_to_world(volume_node) @ _local_ijk_to_ras(volume_node)
-    return CTVolume(slicer.util.arrayFromVolume(volume_node), ijk_to_ras, name, _source(volume_node))
+    hu, source = slicer.util.arrayFromVolume(volume_node), _source(volume_node)
+    return CTVolume(hu, ijk_to_ras, name, source, patient_id=_patient_id(volume_node))
 
 
 def world_ijk_to_ras(volume_node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
@@ -96,16 +98,16 @@ def _local_ijk_to_ras(volume_node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
     matrix = vtk.vtkMatrix4x4()
     volume_node.GetIJKToRASMatrix(matrix)
     ijk_to_ras: np.ndarray = slicer.util.arrayFromVTKMatrix(matrix)
-    return ijk_to_ras
+    image = volume_node.GetImageData()
+    # A part cut out of an image by the toolkit keeps the numbers of its voxels, while arrays begin at 0.
+    return ijk_to_ras if image is None else shifted(ijk_to_ras, np.array(image.GetExtent()[::2]))
 
 
 def _source(volume_node: slicer.vtkMRMLScalarVolumeNode) -> dict[str, str]:
     """Where the volume came from, as far as the scene knows: its series, the transform it lies under, and what that distorts."""
     source = {}
-    scene = volume_node.GetScene()
-    hierarchy = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode") if scene else None
-    item = hierarchy.GetItemByDataNode(volume_node) if hierarchy is not None else 0
-    series_uid = hierarchy.GetItemUID(item, "DICOM") if hierarchy is not None and item else ""
+    hierarchy, item = _hierarchy_item(volume_node)
+    series_uid = hierarchy.GetItemUID(item, "DICOM") if item else ""
     if series_uid:
         source["series_uid"] = series_uid
     transform = volume_node.GetParentTransformNode()
@@ -115,6 +117,23 @@ def _source(volume_node: slicer.vtkMRMLScalarVolumeNode) -> dict[str, str]:
         if warning:
             source["warning"] = warning
     return source
+
+
+def _patient_id(volume_node: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """PatientID of the DICOM patient that the volume is filed under; empty without one."""
+    hierarchy, item = _hierarchy_item(volume_node)
+    if not item:
+        return ""
+    words = slicer.vtkMRMLSubjectHierarchyConstants
+    name, level = words.GetDICOMPatientIDAttributeName(), words.GetDICOMLevelPatient()
+    return str(hierarchy.GetAttributeFromItemAncestor(item, name, level) or "")
+
+
+def _hierarchy_item(volume_node: slicer.vtkMRMLScalarVolumeNode) -> tuple[slicer.vtkMRMLSubjectHierarchyNode, int]:
+    """The subject hierarchy and the volume's item in it; 0 without one."""
+    scene = volume_node.GetScene()
+    hierarchy = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode") if scene else None
+    return hierarchy, int(hierarchy.GetItemByDataNode(volume_node)) if hierarchy is not None else 0
 
 
 def _distortion_warning(volume_node: slicer.vtkMRMLScalarVolumeNode, transform: slicer.vtkMRMLTransformNode) -> str:

@@ -64,7 +64,7 @@ def cross_validate(
         output: folder; `foldN/` gets a checkpoint and answers.
         device: where to compute.
         text_encoder: built from the configuration unless given.
-        progress: called as (epochs done, epochs in all, fold).
+        progress: called as (steps done, steps in all, what is done). Steps are epochs; the predictions of a fold are one more.
         init: checkpoint that every fold's training starts from; it must not have learned from these patients.
         second_readers: to share what the trunk has seen with a later fit; made here unless given.
 
@@ -84,20 +84,26 @@ def cross_validate(
     for fold, own in zip(config.train_folds, settings, strict=True):
         _take_up(fold_folder(output, fold), RunOrigin(own, source.sha256, init.sha256 if init else ""))
     second_readers = second_readers or SecondReaderFits(config, patches, nodules, device, init)
+    steps = steps_of_folds(config)
     for place, (fold, own) in enumerate(zip(config.train_folds, settings, strict=True)):
         file = fold_folder(output, fold) / CHECKPOINT_NAME
         if not file.is_file():
             trainer = Trainer(own, patches, nodules, file.parent, device, text_encoder, init)
-            trainer.run(
-                _shifted(progress, place * config.epochs, len(config.train_folds) * config.epochs, f"fold {fold}")
-            )
+            trainer.run(shifted(progress, place * config.epochs, steps, f"fold {fold}"))
             if process_rank() == 0:
+                shifted(progress, place * config.epochs, steps, f"fold {fold}: second reader")(config.epochs, steps)
                 save_checkpoint(file, as_checkpoint(trainer, None, source, second_readers.of(own.train_folds)))
             wait_for_all()
     if process_rank() == 0:
-        _answer_and_calibrate(config.train_folds, nodules, data_folder, output, device, (source, init))
+        answered = shifted(progress, len(config.train_folds) * config.epochs, steps, "predictions")
+        _answer_and_calibrate(config.train_folds, nodules, data_folder, output, device, (source, init), answered)
     wait_for_all()
     return read_answers(output, config.train_folds)
+
+
+def steps_of_folds(config: TrainConfig) -> int:
+    """How many steps `cross_validate` tells its progress in."""
+    return len(config.train_folds) * (config.epochs + 1)
 
 
 def _without(config: TrainConfig, fold: int) -> TrainConfig:
@@ -120,12 +126,14 @@ def _answer_and_calibrate(
     output: Path,
     device: str,
     origin: tuple[DataSource, Checkpoint | None],
+    progress: Callable[[int, int], None],
 ) -> None:
-    for fold in folds:
+    for done, fold in enumerate(folds, start=1):
         folder = fold_folder(output, fold)
         if not (folder / ANSWERS_NAME).is_file():
             classifier = NoduleClassifier(load_checkpoint(folder / CHECKPOINT_NAME), device)
             answer_fold(classifier, data_folder, nodules, fold).save(folder / ANSWERS_NAME)
+        progress(done, len(folds))
     answers = read_answers(output, folds)
     for fold in folds:
         file = fold_folder(output, fold) / CHECKPOINT_NAME
@@ -178,8 +186,10 @@ def as_checkpoint(
     )
 
 
-def _shifted(progress: Progress | None, before: int, total: int, name: str) -> Callable[[int, int], None]:
-    def show(done: int, _of_fold: int) -> None:
+def shifted(progress: Progress | None, before: int, total: int, name: str) -> Callable[[int, int], None]:
+    """The progress of one part, told as that of the whole."""
+
+    def show(done: int, _of_part: int) -> None:
         if progress:
             progress(before + done, total, name)
 

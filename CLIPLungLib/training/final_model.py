@@ -16,6 +16,8 @@ from CLIPLungLib.training.cross_validation import (
     as_checkpoint,
     calibrations_of,
     cross_validate,
+    shifted,
+    steps_of_folds,
 )
 from CLIPLungLib.training.data_source import DataSource
 from CLIPLungLib.training.processes import process_rank
@@ -44,7 +46,7 @@ def train_final_model(
         data_folder: of the nodule table and its images.
         output: folder for the folds, the final training in `all/`, and the checkpoint.
         device: where to compute.
-        progress: called as (epochs done, epochs in all, what is trained).
+        progress: called as (steps done, steps in all, what is done), see `cross_validate`.
         init: checkpoint to start from; it must not have learned from these patients.
         text_encoder: built from the configuration unless given.
 
@@ -57,11 +59,18 @@ def train_final_model(
     nodules = read_nodules(data_folder)
     patches, config = TrainingPatches.load(patches_file), config.with_folds_of(nodules)
     second_readers = SecondReaderFits(config, patches, nodules, device, init)
+    before = steps_of_folds(config)
+    total = before + config.epochs
+
+    def of_folds(done: int, _total: int, name: str) -> None:
+        if progress:
+            progress(done, total, name)
+
     answers = cross_validate(
-        config, patches, nodules, data_folder, output, device, text_encoder, progress, init, second_readers
+        config, patches, nodules, data_folder, output, device, text_encoder, of_folds, init, second_readers
     )
     final = Trainer(config, patches, nodules, output / "all", device, text_encoder, init)
-    final.run(lambda done, total: progress(done, total, "all folds") if progress else None)
+    final.run(shifted(progress, before, total, "all folds"))
     file = output / CHECKPOINT_NAME
     if process_rank() == 0:
         source = DataSource.of(data_folder, nodules, patches)

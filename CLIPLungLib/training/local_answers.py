@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.image.read import read_ct
 from CLIPLungLib.inference.classifier import PATCHES_PER_BATCH, NoduleClassifier
 from CLIPLungLib.inference.readout import Reading
+from CLIPLungLib.inference.row_image import RowImage, image_of, read_image_of_row
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, str], None]
@@ -92,8 +92,10 @@ def _as_arrays(answered: Sequence[tuple[Case, Reading]], left_out: dict[str, str
 def _answers(cases: Sequence[Case], classifier: NoduleClassifier) -> Iterator[tuple[Case, Answer]]:
     """Every case with its answer, image by image."""
     yield from ((case, case.row.fault) for case in cases if case.row.fault)
-    usable = sorted((case for case in cases if not case.row.fault), key=lambda case: str(case.row.image))
-    for image, group in groupby(usable, key=lambda case: case.row.image):
+    usable = sorted(
+        (case for case in cases if not case.row.fault), key=lambda case: (str(case.row.image), case.row.series_uid)
+    )
+    for image, group in groupby(usable, key=lambda case: image_of(case.row)):
         of_image = list(group)
         ct = _attempt_to_read(image)
         if isinstance(ct, str):
@@ -103,9 +105,9 @@ def _answers(cases: Sequence[Case], classifier: NoduleClassifier) -> Iterator[tu
             yield from _read(ct, of_image[start : start + PATCHES_PER_BATCH], classifier)
 
 
-def _attempt_to_read(image: Path) -> CTVolume | str:
+def _attempt_to_read(image: RowImage) -> CTVolume | str:
     try:
-        return read_ct(image)
+        return read_image_of_row(image, read_ct)
     except CLIPLungError as error:
         return str(error)
     except Exception as error:  # one unreadable image must not stop the others

@@ -55,7 +55,7 @@ def read_local_cases(table: Path) -> LocalCases:
     else:
         found = read_cases(table)
         cases = found.cases
-        notes = () if found.names_patients else (NO_PATIENTS,)
+        notes = (*(() if found.names_patients else (NO_PATIENTS,)), *found.notes)
     labelled = [case for case in cases if not math.isnan(case.malignancy)]
     if not labelled:
         raise InputError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -92,7 +92,6 @@ def see_patches(
     patches: TrainingPatches,
     spec: PatchSpec,
     device: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
     seed: int = 0,
 ) -> SeenPatches:
     """Run the trunk once over the middle plane of all patches; fits for several folds can share it.
@@ -101,7 +100,6 @@ def see_patches(
         patches: the prepared data.
         spec: what the network sees.
         device: where to compute ("auto", "cpu", "cuda" ...).
-        progress: called with what is done and how much there is.
         seed: of the moved copies.
 
     Raises:
@@ -124,8 +122,6 @@ def see_patches(
         with torch.inference_mode():
             features[0, part] = trunk(grey, pixel_mm).cpu().numpy()
             features[1, part] = trunk(grey, pixel_mm, moved).cpu().numpy()
-        if progress:
-            progress(min(start + PLANES_AT_ONCE, len(shown)), len(shown))
     return SeenPatches(features, patches.nodule[shown], patches.kind[shown], trunk)
 
 

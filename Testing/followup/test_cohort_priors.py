@@ -98,6 +98,30 @@ def test_what_the_reader_says_of_a_prior_is_kept(folder, ball_ct, tiny):
     assert "was chosen" in rows["a"]["comparison_warnings"]
 
 
+def test_the_named_series_is_the_one_that_is_compared(folder, ball_ct, tiny):
+    hu = ball_ct.hu.astype(np.int16)
+    left, back, origin = -ball_ct.ijk_to_ras[0, 3], -ball_ct.ijk_to_ras[1, 3], ball_ct.ijk_to_ras[2, 3]
+    places = [(left, back, origin + k * ball_ct.spacing_mm[2]) for k in range(len(hu))]
+    for uid in ("1.2.3.1", "1.2.3.2"):
+        write_series(
+            folder / "study" / uid,
+            hu,
+            places,
+            series_uid=uid,
+            spacing_mm=tuple(ball_ct.spacing_mm[:2]),
+            StudyDate="20240101",
+        )
+    header = "id,image,seriesuid,r,a,s,prior_image,prior_r,prior_a,prior_s"
+    lines = [
+        f"{name},study,{uid},{POINT},study/1.2.3.1,{POINT},2099-01-01"
+        for name, uid in (("same", "1.2.3.1"), ("other", "1.2.3.2"))
+    ]
+    _, _, rows = run(table(folder, *lines, header=f"{header},date"), folder / "out", tiny)
+    assert "given as current and as prior CT" in rows["same"]["comparison_error"]
+    assert rows["other"]["comparison_status"] == "ok", rows["other"]["comparison_error"]
+    assert "The date of the prior CT is that of its DICOM header" in rows["other"]["comparison_warnings"]
+
+
 def test_resume_keeps_rows_whose_prior_is_the_same_and_asks_again_for_others(folder, tiny):
     lines = [f"{name},now.nrrd,{POINT},then.nrrd,{POINT},2024-01-01,2024-07-01" for name in ("a", "b")]
     run(table(folder, *lines), folder / "out", tiny)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.followup.dates import days_between, read_date
+from CLIPLungLib.followup.dates import days_between, mixed_dates, read_date
 from CLIPLungLib.followup.growth import bts_words, doubling_time, growth
 from CLIPLungLib.followup.repeatability import (
     NORMAL_95,
@@ -132,10 +132,34 @@ def test_dates_in_both_notations_and_their_distance():
     assert days_between(date(2024, 2, 28), date(2024, 3, 1)) == 2
 
 
-@pytest.mark.parametrize("text", ["", "2024-02-30", "28.2.2024", "1900-01-01", "today", "2024-2-3"])
+@pytest.mark.parametrize(
+    "text",
+    ["2024-02-28 00:00:00", "2024-02-28T23:30:05.123-05:00", "2024-02-28T09:30Z", "20240228 09:30", "2024/02/28", "2024/2/28"],
+)  # fmt: skip
+def test_dates_as_spreadsheets_and_programs_write_them(text):
+    assert read_date(text, "a CT") == date(2024, 2, 28)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "2024-02-30", "28.2.2024", "1900-01-01", "today", "2024-2-3"]
+    + ["03/04/2024", "45350", "202402281230", "2024-02-28 noon", "20240228.0", "24/02/28"],
+)
 def test_date_that_is_none_is_refused(text):
     with pytest.raises(InputError, match="no date of the prior CT"):
         read_date(text, "the prior CT")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [(("2024-07-01", None), "prior"), ((None, "2024-01-01"), "current"), (("2024-07-01", "2024-01-01"), ""), ((None, ""), "")],
+)  # fmt: skip
+def test_a_date_given_beside_one_of_a_header_is_told(given, told):
+    dates = (date(2024, 7, 1), date(2024, 1, 1))
+    warnings = mixed_dates(given, dates)
+    assert len(warnings) == bool(told)
+    assert f"The date of the {told} CT is that of its DICOM header" in "".join(warnings) or not told
+    assert mixed_dates(given, (dates[0], None)) == ()
 
 
 def test_same_day_and_reversed_order_are_refused():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from helpers.value_objects import require_values
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.guidelines.case import CHOICES, Case, Prior, Size
+from CLIPLungLib.guidelines.registry import ask_all
+from CLIPLungLib.guidelines.units import unit_warnings
 
 
 def test_value_objects_cannot_be_changed():
@@ -56,6 +59,51 @@ def test_centimetres_are_refused(field):
         Size(**{field: 0.8})
     assert Size(**{field: 1.0})
     assert Size(long_mm=2.0, short_mm=0.8)
+
+
+def test_solid_components_in_centimetres_are_refused():
+    size = Size(mean_mm=12.0)
+    with pytest.raises(InputError, match=r"The solid component cannot be 0\.7 mm.*not centimetres"):
+        Case(size, nodule_type="part_solid", solid_mm=0.7)
+    with pytest.raises(InputError, match=r"prior solid component cannot be 0\.4 mm.*not centimetres"):
+        Prior(size, solid_mm=0.4)
+    assert Case(size, nodule_type="part_solid", solid_mm=1.0, prior=Prior(size, solid_mm=0))
+
+
+def test_volumes_in_millilitres_are_refused():
+    with pytest.raises(InputError, match=r"volume cannot be 0\.3 mm3.*1 ml is 1000 mm3"):
+        Size(volume_mm3=0.3)
+    assert Size(volume_mm3=1.0).grown_by(-0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"size": Size(long_mm=1.2, short_mm=1.0)}, "diameter of 1.2 mm is rarely measured. Give millimetres, not centimetres"),
+        ({"size": Size(volume_mm3=4.2)}, "volume of 4.2 mm3, a ball of 2.0 mm, is rarely measured. Give mm3"),
+        ({"prior": Prior(Size(mean_mm=1.1), days=90)}, "A prior diameter of 1.1 mm"),
+        ({"prior": Prior(Size(mean_mm=5.0), days=12)}, "Only 12 days lie between the CTs"),
+        ({"size": Size(mean_mm=3.0, volume_mm3=12.0)}, ""),
+        ({"size": Size(volume_mm3=15.0), "prior": Prior(Size(mean_mm=5.0), days=28)}, ""),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_usual_in_other_units_are_told(changes, said):
+    told = unit_warnings(replace(Case(Size(mean_mm=8.0)), **changes))
+    assert len(told) == bool(said)
+    assert said in "".join(told)
+
+
+def test_every_guideline_tells_of_doubtful_units():
+    patient = {
+        "age": 60.0,
+        "context": "incidental",
+        "high_risk": False,
+        "known_cancer": False,
+        "immunosuppressed": False,
+    }
+    answers, _ = ask_all(Case(Size(long_mm=1.2, short_mm=1.0), nodule_type="solid", nodule_count=1, **patient))
+    assert {"fleischner", "bts"} <= set(answers)
+    assert all("not centimetres" in answer.warnings[0] for answer in answers.values())
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,10 @@ STEP_MM = 2.0
 
 
 def lung_hu(k: int) -> np.ndarray:
-    """(20, 20) HU that tell the plane."""
-    return np.full((20, 20), -860 + k, np.int16)
+    """(20, 20) HU that tell the plane, with the chest wall at the side."""
+    hu = np.full((20, 20), -860 + k, np.int16)
+    hu[:, 18:] = 40
+    return hu
 
 
 def series(

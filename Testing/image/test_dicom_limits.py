@@ -11,10 +11,11 @@ from helpers.synthetic_dicom import ramp_hu, slice_dataset, write, write_series
 from scipy.spatial.transform import Rotation
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.dicom.field_values import numbers
 from CLIPLungLib.image.dicom.frames import frame_count
 from CLIPLungLib.image.dicom.geometry import Stack, place_slices
 from CLIPLungLib.image.dicom.grouping import is_even_stack, largest_stack, require_whole, torn_series, without_copies
-from CLIPLungLib.image.dicom.header import SliceHeader, _numbers, is_dicom, read_headers, scan_files
+from CLIPLungLib.image.dicom.header import SliceHeader, is_dicom, read_headers, scan_files
 from CLIPLungLib.image.dicom.notes import choice_notes, file_names, label, left_out_notes, listed_labels, slice_notes
 from CLIPLungLib.image.dicom.search import _children, _holds, _identity
 from CLIPLungLib.image.read import read_ct
@@ -326,6 +327,11 @@ def test_pixels_have_a_size(tmp_path, spacing_mm):
         ({"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "LUNG_MIN_IP 10"]}, "projection"),
         ({"ImageType": ["DERIVED", "PRIMARY", "VOLUME", "MAXIMUM"]}, "projection"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL", "MINIPIG"]}, ""),
+        ({"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, "too few greys"),
+        ({"BitsStored": 8, "HighBit": 7, "RescaleSlope": "3.9"}, "too few greys"),
+        ({"BitsStored": 8, "HighBit": 7, "RescaleSlope": "-5.5"}, ""),
+        ({"BitsStored": 10, "HighBit": 9}, ""),
+        ({"BitsStored": None, "HighBit": None}, ""),
     ],
 )
 def test_what_makes_a_slice_usable(tmp_path, tags, obstacle):
@@ -452,5 +458,5 @@ def test_a_uid_is_looked_for_at_the_beginning_of_a_file(tmp_path, before, is_fou
     "value", ["words", object(), [1.0, "x"], [1.0, [2.0]], [1.0, float("inf")], [1.0], [1.0, 2.0, 3.0], None]
 )
 def test_what_are_no_two_numbers(value):
-    assert _numbers({"PixelSpacing": value}, "PixelSpacing", 2) is None
-    assert _numbers({"PixelSpacing": [1, "2.5"]}, "PixelSpacing", 2).tolist() == [1, 2.5]
+    assert numbers({"PixelSpacing": value}, "PixelSpacing", 2) is None
+    assert numbers({"PixelSpacing": [1, "2.5"]}, "PixelSpacing", 2).tolist() == [1, 2.5]

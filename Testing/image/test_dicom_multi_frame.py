@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.synthetic_dicom import multi_frame_dataset, ramp_hu, slice_dataset, write, write_series
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.uid import EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage, RLELossless
 
 from CLIPLungLib.errors import InputError
@@ -68,6 +68,24 @@ def test_frames_of_two_phases_are_refused(tmp_path):
     write(tmp_path / "ct.dcm", multi_frame_dataset(ramp_hu(12), PLACES * 2))
     with pytest.raises(InputError, match=r"6 position\(s\) .*occur more than once"):
         read_ct(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("technique", "is_ct"), [("NONE", True), ("MPR", True), ("MAX_IP", False), ("VOLUME_RENDER", False)]
+)
+@pytest.mark.parametrize("place", ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"])
+def test_frames_that_were_computed_as_pictures_are_refused(tmp_path, technique, is_ct, place):
+    dataset = multi_frame_dataset(ramp_hu(), PLACES)
+    kind = Dataset()
+    kind.FrameType, kind.VolumeBasedCalculationTechnique = ["DERIVED", "PRIMARY", "VOLUME", "NONE"], technique
+    for group in dataset[place].value:
+        group.CTImageFrameTypeSequence = [kind]
+    write(tmp_path / "ct.dcm", dataset)
+    if is_ct:
+        assert (read_ct(tmp_path).hu == ramp_hu()).all()
+    else:
+        with pytest.raises(InputError, match=r"6 projection \(MIP or MinIP\) or rendering"):
+            read_ct(tmp_path)
 
 
 def few_groups(folder: Path) -> None:

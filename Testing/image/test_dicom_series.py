@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from helpers.synthetic_dicom import AXIAL, ramp_hu, slice_dataset, write, write_series
 from pydicom import dcmread
-from pydicom.uid import ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian, RLELossless, SecondaryCaptureImageStorage
 from scipy.spatial.transform import Rotation
 
 from CLIPLungLib.errors import InputError
@@ -258,6 +258,54 @@ def test_the_ct_series_with_most_slices_is_chosen_and_the_others_are_named(tmp_p
     assert note.startswith("Series 1.2.3.66 ('Thorax 2.5', CT, 6 slices) was chosen, the CT series with most slices.")
     assert "Series 1.2.3.77 ('Scout views', CT, 3 slices)" in note
     assert "Series 1.2.3.99 ('Thorax MR', MR, 9 slices)" in note
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [{"ImageType": ["DERIVED", "SECONDARY", "AXIAL"]}, {"SeriesDescription": "Lung MIP 10/1"}, {"ImageType": None}],
+)
+def test_of_equally_many_slices_the_original_ones_are_chosen(tmp_path, tags):
+    write_series(tmp_path / "a", ramp_hu(), series_uid="1.2.3.1")
+    write_series(tmp_path / "b", ramp_hu(), series_uid="1.2.3.2", **tags)
+    assert read_ct(tmp_path).source["series_uid"] == "1.2.3.1"
+    write_series(tmp_path / "c", ramp_hu(7), series_uid="1.2.3.3", **tags)
+    assert read_ct(tmp_path).source["series_uid"] == "1.2.3.3"
+
+
+TOLD = {
+    "compressed with loss": ({"LossyImageCompression": "01"}, "once compressed with loss"),
+    "called a MIP": ({"SeriesDescription": "Lung MIP 10/2"}, "'Lung MIP 10/2' names a projection"),
+    "called a MinIP": ({"SeriesDescription": "cor minip"}, "names a projection"),
+    "gaps between the slices": ({"SliceThickness": "1"}, "are 1 mm thick and lie 2.5 mm apart: what lies between"),
+}
+NOT_TOLD = {
+    "compressed without loss": {"LossyImageCompression": "00"},
+    "called otherwise": {"SeriesDescription": "Thorax 1.0 Br40"},
+    "half as thick as far apart": {"SliceThickness": "1.25"},
+    "of unknown thickness": {"SliceThickness": None},
+}
+
+
+@pytest.mark.parametrize(("tags", "note"), TOLD.values(), ids=TOLD)
+def test_what_a_reader_should_know_of_a_series_is_told(tmp_path, tags, note):
+    write_series(tmp_path, ramp_hu(), **tags)
+    assert note in read_ct(tmp_path).source["note"]
+
+
+@pytest.mark.parametrize("tags", NOT_TOLD.values(), ids=NOT_TOLD)
+def test_an_ordinary_series_needs_no_note(tmp_path, tags):
+    write_series(tmp_path, ramp_hu(), **tags)
+    assert read_ct(tmp_path).source["note"] == ""
+
+
+@pytest.mark.parametrize(("sop_class", "is_ct"), [(CTImageStorage, True), (SecondaryCaptureImageStorage, False)])
+def test_a_series_that_lost_its_modality_is_ct_by_its_class(tmp_path, sop_class, is_ct):
+    write_series(tmp_path, ramp_hu(), Modality=None, SOPClassUID=sop_class)
+    if is_ct:
+        assert read_ct(tmp_path).source["modality"] == "CT"
+    else:
+        with pytest.raises(InputError, match="unknown modality"):
+            read_ct(tmp_path)
 
 
 @pytest.mark.parametrize("wanted", ["1.2.3.33", "33", "3.33"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.synthetic_dicom import ramp_hu, slice_dataset, write, write_series
 from pydicom import dcmread
-from pydicom.uid import generate_uid
+from pydicom.uid import RLELossless, generate_uid
 from scipy.spatial.transform import Rotation
 
 from CLIPLungLib.errors import InputError
@@ -137,6 +137,64 @@ def test_byte_identical_copies_are_ignored_and_told(tmp_path):
     assert (ct.hu == ramp_hu()).all()
     assert "6 byte-identical copies of its files were ignored" in ct.source["note"]
     assert (read_ct(paths[0]).hu == ramp_hu()).all()
+
+
+def packed_anew(path: Path) -> None:
+    dataset = dcmread(path)
+    dataset.compress(RLELossless, generate_instance_uid=False)
+    write(path, dataset)
+
+
+def renamed(path: Path) -> None:
+    changed([path], PatientName="Other^Name", PatientID="7")
+
+
+@pytest.mark.parametrize("edit", [packed_anew, renamed])
+@pytest.mark.parametrize("count", [6, 2])
+def test_slices_stored_twice_are_read_once_and_told(tmp_path, edit, count):
+    paths = write_series(tmp_path / "a", ramp_hu())
+    shutil.copytree(tmp_path / "a", tmp_path / "again")
+    for path in sorted((tmp_path / "again").iterdir()):
+        edit(path) if path.name < f"{count:03}.dcm" else path.unlink()
+    ct = read_ct(tmp_path)
+    assert (ct.hu == ramp_hu()).all()
+    assert f"{count} slices that were stored twice" in ct.source["note"]
+    assert (read_ct(paths[0]).hu == ramp_hu()).all()
+
+
+@pytest.mark.parametrize("tags", [{"RescaleIntercept": "-1000"}, {"SOPInstanceUID": lambda _: generate_uid()}])
+def test_other_slices_at_the_same_place_are_no_repeats(tmp_path, tags):
+    write_series(tmp_path / "a", ramp_hu())
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    changed(sorted((tmp_path / "b").iterdir()), **tags)
+    with pytest.raises(InputError, match=r"6 position.* occur more than once"):
+        read_ct(tmp_path)
+
+
+@pytest.mark.parametrize("numbers", ["12", "123"])
+def test_scans_that_lie_between_each_other_are_refused(tmp_path, numbers):
+    changed(write_series(tmp_path, ramp_hu(12)), AcquisitionNumber=lambda k: numbers[k % len(numbers)])
+    with pytest.raises(
+        InputError, match=rf"12 slices are of {len(numbers)} acquisitions .* that alternate.*Export each"
+    ):
+        read_ct(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        lambda k: 1,
+        lambda k: k + 1,
+        lambda k: k // 2,
+        lambda k: k // 6,
+        lambda k: 1 + (k in (3, 8)),
+        lambda k: None if k == 5 else k % 2,
+    ],
+    ids=["one", "each its own", "each rotation", "one after the other", "two strays", "not everywhere stated"],
+)
+def test_other_numbers_of_acquisitions_are_none_of_that(tmp_path, number):
+    changed(write_series(tmp_path, ramp_hu(12)), AcquisitionNumber=number)
+    assert (read_ct(tmp_path).hu == ramp_hu(12)).all()
 
 
 def test_linked_folders_and_files_are_followed(tmp_path):

@@ -90,6 +90,13 @@ def test_a_data_file_may_lie_below(tmp_path):
         data_file_beside(tmp_path / "ct.mhd", "deep/none.raw")
 
 
+@pytest.mark.parametrize("name", ["M\u00fcller.raw", "\u80ba CT.raw", "listed.raw", "List.raw"])
+def test_a_data_file_may_be_named_in_any_language(tmp_path, name):
+    file_of(tmp_path, name, VOXELS.tobytes())
+    assert (read_nrrd(nrrd(tmp_path, b"", data_file=name))[0] == VOXELS).all()
+    assert (read_metaimage(meta(tmp_path, b"", name))[0] == VOXELS).all()
+
+
 def test_a_folder_is_no_file(tmp_path):
     assert not is_regular(tmp_path)
     assert not is_regular(tmp_path / "none")
@@ -400,6 +407,7 @@ def test_metaimages_that_are_refused(tmp_path, fields, message):
     {"BinaryData": None}, {"BinaryData": "1"}, {"CompressedData": None}, {"BinaryDataByteOrderMSB": None}, {"Comment": "mine"},
     {"ElementToIntensityFunctionOffset": "0"}, {"ElementSpacing": None, "ElementSize": "2 3 4"}, {"Offset": None, "Origin": "10 20 30"},
     {"TransformMatrix": "0 1 0 0 0 1 1.009 0 0"}, {"ElementSpacing": "0.5 0.5 0.5"}, {"HeaderSize": "0"},
+    {"Position": "10 20 30", "ElementByteOrderMSB": "False", "Rotation": "0 1 0 0 0 1 1 0 0"},
 ])  # fmt: skip
 def test_metaimages_that_are_read(tmp_path, fields):
     assert (read_metaimage(meta(tmp_path, **fields))[0] == VOXELS).all()

@@ -131,6 +131,46 @@ def test_other_images_are_refused(values):
         CTVolume(values.astype(np.float32), np.eye(4)).require_ct()
 
 
+@pytest.mark.parametrize("intercept", [0, -1024])
+def test_negative_numbers_read_as_unsigned_are_refused_with_their_remedy(intercept):
+    hu = (chest() - intercept - 1024).astype(np.uint16) + np.int32(intercept)
+    with pytest.raises(InputError, match=r"cannot be Hounsfield units. Negative numbers .* subtract 65536"):
+        CTVolume(hu, np.eye(4)).require_ct()
+    with pytest.raises(InputError, match=r"cannot be Hounsfield units. Load the CT from DICOM"):
+        CTVolume(chest() * np.int32(50), np.eye(4)).require_ct()
+
+
+def greys(hu: np.ndarray, level_hu: float = 40.0, width_hu: float = 400.0) -> np.ndarray:
+    """0 to 255 of a window."""
+    return np.clip((hu - level_hu) / width_hu * 255 + 127.5, 0, 255).astype(np.int16)
+
+
+@pytest.mark.parametrize("black", [-1024, -1000, -128])
+def test_a_window_of_greys_is_refused_whatever_its_black_is(black):
+    bones = chest()
+    bones[:, 28:36, 28:36] = 700
+    values = greys(bones) + np.int16(black)
+    with pytest.raises(InputError, match=rf"no more than 256 greys \(from {black} to {black + 255}\)"):
+        CTVolume(values, np.eye(4)).require_ct()
+
+
+@pytest.mark.parametrize("black", [-1024, -1000])
+def test_a_window_without_white_is_refused_where_all_of_it_would_be_lung(black):
+    with pytest.raises(InputError, match=r"no more than 256 greys"):
+        CTVolume(greys(chest()) + np.int16(black), np.eye(4)).require_ct()
+
+
+def test_lung_that_spans_256_numbers_is_no_window():
+    assert hounsfield_problem(np.repeat(np.arange(-1000, -744), 40)) == ""
+
+
+@pytest.mark.parametrize("hu", [chest(), soft_tissue()], ids=["chest", "soft tissue"])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_hu_that_overflowed_a_byte_are_refused(hu, dtype):
+    with pytest.raises(InputError, match="does not look like a chest CT"):
+        CTVolume(hu.astype(dtype), np.eye(4)).require_ct()
+
+
 @pytest.mark.lidc
 @pytest.mark.parametrize("kind", ["volumes", "crops", "cubes", "hosts"])
 def test_real_images_are_accepted_and_refused_once_shifted(lidc_folder, kind):
@@ -164,6 +204,22 @@ def test_whole_series_are_accepted_and_refused_once_shifted(lidc_folder, name):
 def test_padding_that_looks_like_metal_is_refused_with_its_remedy(hu, padding):
     with pytest.raises(InputError, match=rf"one value {padding} in \d+% of its voxels.*Set them to -1024"):
         CTVolume(padded(hu, padding), np.eye(4)).require_ct()
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "is_ct"),
+    [((1, 1, 1), True), ((7, 1, 1), True), ((5, 5, 1), True), ((5.01, 5.01, 1), False), ((1, 7, 7), False)],
+)
+@pytest.mark.parametrize("padding", [None, -1024])
+def test_what_is_as_wide_as_a_chest_shows_lung(spacing_mm, is_ct, padding):
+    """A cut may hold nothing but soft tissue; an iodine map, or the CT of a liver, is no CT of a chest."""
+    place = np.diag([*spacing_mm, 1.0])
+    if is_ct:
+        CTVolume(soft_tissue() if padding is None else padded(soft_tissue(), padding), place).require_ct()
+    else:
+        with pytest.raises(InputError, match="does not look like a chest CT"):
+            CTVolume(soft_tissue() if padding is None else padded(soft_tissue(), padding), place).require_ct()
+    CTVolume(chest(), place).require_ct()
 
 
 @pytest.mark.parametrize(("value", "share", "is_metal"), [(3071, 0.02, True), (3200, 0.005, True), (3200, 0.02, False)])

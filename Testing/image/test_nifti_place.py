@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from helpers.synthetic_dicom import ramp_hu
 from scipy.spatial.transform import Rotation
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.nifti import _header, _matrix
 from CLIPLungLib.image.read import read_ct
 
 PLACE = np.array([[-0.7, 0, 0, 120.0], [0, -0.8, 0, 90.0], [0, 0, 2.5, -310.0], [0, 0, 0, 1]])
@@ -136,6 +138,26 @@ def test_a_spacing_beside_the_sform_that_is_not_its_own_is_refused(tmp_path, spa
 def test_a_difference_of_rounding_is_none(tmp_path):
     ct = read_ct(nifti(tmp_path, PLACE, moved(PLACE, 0.04, 0.04, 0.04)))
     assert np.allclose(ct.ijk_to_ras, PLACE, atol=1e-4)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 0.3, -0.95, 3.62, -6.16, -7.35])
+@pytest.mark.parametrize("axis", ["x", "y", "xy"])
+def test_slices_turned_a_little_are_read_however_their_quaternion_was_rounded(tmp_path, degrees, axis):
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_euler(axis, [degrees] * len(axis), degrees=True).as_matrix()
+    path = nifti(tmp_path, turn @ PLACE, turn @ PLACE)
+    # As large as a CT, with no voxels: both forms are compared at the far corners.
+    with path.open("rb") as stream:
+        header = _header(path, stream, False)
+    assert np.allclose(_matrix(path, header, [512, 512, 400]), turn @ PLACE, rtol=0, atol=1e-4)
+    with pytest.raises(InputError, match="names two places"):
+        _matrix(path, replace(header, quaternion=header.quaternion + [0, 0, 0, 0.11, 0, 0]), [512, 512, 400])
+    with pytest.raises(InputError, match="names two places"):
+        _matrix(
+            path,
+            replace(header, quaternion=header.quaternion * [0.9999, 1, 1, 1, 1, 1] + [1e-3, 0, 0, 0, 0, 0]),
+            [512, 512, 400],
+        )
 
 
 def test_an_unset_form_may_hold_anything(tmp_path):

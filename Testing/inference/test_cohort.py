@@ -82,6 +82,36 @@ def test_what_the_reader_noticed_stands_beside_the_answer(folder, tiny):
     assert rows(folder / "out")["a"]["notes"] == " ".join(note.split())
 
 
+def test_a_row_is_answered_from_the_series_it_names(folder, tiny):
+    hu = ball_hu()
+    write_series(folder / "study" / "first", hu)
+    # Without a name this one would be chosen.
+    write_series(folder / "study" / "second", np.where(hu > 0, -700, hu).astype(np.int16), series_uid="1.2.3.2")
+    file = folder / "cohort.csv"
+    series = {"a": "1.2.3.1", "b": "1.2.3.2", "c": "3.1", "none": "", "other": "1.2.3.9"}
+    lines = [f"{name},study,{uid},-10,-10,0" for name, uid in series.items()]
+    file.write_text("\n".join(["id,image,SeriesInstanceUID,r,a,s", *lines]), encoding="utf-8")
+    assert run_batch(file, folder / "out", tiny) == 1
+    found = rows(folder / "out")
+    wanted = {
+        uid: tiny.classify(read_ct(folder / "study", uid), (-10, -10, 0)).malignancy_probability
+        for uid in ("3.1", "3.2")
+    }
+    assert abs(wanted["3.1"] - wanted["3.2"]) > 1e-4
+    for name, uid in (("a", "3.1"), ("b", "3.2"), ("c", "3.1"), ("none", "3.2")):
+        assert float(found[name]["malignancy_probability"]) == pytest.approx(wanted[uid], abs=1e-5)
+    assert (
+        "gave the series 1.2.3.2, and the column seriesuid names 1.2.3.9. No series has the UID"
+        in found["other"]["error"]
+    )
+
+
+def test_a_file_that_knows_no_series_is_taken_for_the_named_one(folder, tiny):
+    file = folder / "cohort.csv"
+    file.write_text("id,image,seriesuid,r,a,s\na,one.nrrd,1.2.3.1,10,-20,30\n", encoding="utf-8")
+    assert run_batch(file, folder / "out", tiny) == 0
+
+
 def test_one_point_the_network_fails_on_does_not_fail_its_neighbours(folder, tiny, monkeypatch):
     whole = type(tiny).classify_patches
 

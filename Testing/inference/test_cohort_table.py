@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,7 @@ def test_encodings_of_spreadsheets_are_read(tmp_path, encoding):
         ("n1,ct.nrrd,,2,3", "must be numbers"),
         ('n1,ct.nrrd,"1.234,5",2,3', "must be numbers"),
         ('n1,ct.nrrd,"1,2,3",2,3', "must be numbers"),
+        ('n1,ct.nrrd,-56.3,-86.4,"-1,234"', "must be numbers"),
         ("n1,,1,2,3", "The path of the CT is empty"),
         ('n1,"  ",1,2,3', "The path of the CT is empty"),
     ],
@@ -129,6 +131,54 @@ def test_a_series_beside_the_image_must_be_that_of_the_image(tmp_path):
     with pytest.raises(InputError, match=r"gave the series 1\.3\.8, and the column seriesuid names 3\.7"):
         first.require_series("1.3.8")
     second.require_series("1.3.8")
+
+
+@pytest.mark.parametrize("name", ["SeriesInstanceUID", "series_uid", "Series Instance UID"])
+def test_a_series_goes_by_its_names_in_dicom(tmp_path, name):
+    (row,) = read(tmp_path, f"id,image,{name},r,a,s\nn1,study,1.3.7,1,2,3\n")
+    assert row.series_uid == "1.3.7"
+    with pytest.raises(InputError, match="more than one column 'seriesuid'"):
+        read(tmp_path, f"id,image,{name},seriesuid,r,a,s\nn1,study,1.3.7,1.3.7,1,2,3\n")
+
+
+@pytest.mark.parametrize(
+    ("cell", "place"),
+    [
+        ("~/ct.nrrd", "HOME/ct.nrrd"),
+        ("~", "HOME"),
+        ("~ct.nrrd", "TABLE/~ct.nrrd"),
+        ("sub\\ct.nrrd", "TABLE/sub/ct.nrrd"),
+        ("sub\\absent.nrrd", "TABLE/sub\\absent.nrrd"),
+        (r"""""/data/a b.nrrd""" "", "/data/a b.nrrd"),
+        ("file:///data/a%20b.nrrd", "/data/a b.nrrd"),
+        ("file://localhost/data/ct.nrrd", "/data/ct.nrrd"),
+        ("a%20b.nrrd", "TABLE/a%20b.nrrd"),
+        ("file:ct.nrrd", "TABLE/file:ct.nrrd"),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows writes all of these in another way")
+def test_paths_are_read_as_people_write_them(tmp_path, monkeypatch, cell, place):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "ct.nrrd").touch()
+    text = f'id,image,r,a,s,prior_image\nn1,"{cell}",1,2,3,"{cell}"\n'
+    (row,) = read(tmp_path, text)
+    expected = Path(place.replace("HOME", str(tmp_path / "home")).replace("TABLE", str(tmp_path)))
+    assert row.image == row.prior.image_path == expected
+
+
+def test_quotation_marks_around_nothing_name_no_image(tmp_path):
+    (row,) = read(tmp_path, f"id,image,r,a,s\nn1,{chr(34) * 6},1,2,3\n")
+    assert "The path of the CT is empty" in row.fault
+
+
+@pytest.mark.parametrize("missing", ["NA", "n/a", "#N/A", "NULL", "."])
+def test_missing_values_of_statistics_programs_are_empty_cells(tmp_path, missing):
+    header = "id,image,r,a,s,prior_image,prior_r,prior_a,prior_s,prior_date"
+    (row,) = read(tmp_path, f"{header}\nn1,ct.nrrd,1,2,3,{','.join([missing] * 5)}\n")
+    assert (row.fault, row.prior) == ("", None)
+    (row,) = read(tmp_path, f"id,image,r,a,s\nn1,ct.nrrd,{missing},2,3\n")
+    assert "must be numbers" in row.fault
 
 
 def test_empty_image_never_stands_for_the_tables_folder(tmp_path):

@@ -31,6 +31,7 @@ from CLIPLungLib.dataset.nodule_table import read_nodules
 from CLIPLungLib.dataset.training_patches import TrainingPatches
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.read import read_ct
+from CLIPLungLib.lidc.patient_folds import read_folds
 from CLIPLungLib.lidc.prepare import PreparedArchive, prepare_archive
 
 FIRST = "LIDC-IDRI-0001_1001_0"
@@ -196,10 +197,23 @@ def test_folds_of_a_table_are_kept_and_other_patients_left_out(tmp_path, databas
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["Patient_ID;Fold;note\nLIDC-IDRI-0002;3;\n;;\n", "fold\tpatient_id\n3.0\tLIDC-IDRI-0002 \n", "sep=,\npatient_id,fold\nLIDC-IDRI-0002,3\n,\n"],
+)  # fmt: skip
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_folds_are_read_as_spreadsheets_save_them(tmp_path, text, encoding):
+    (tmp_path / "folds.csv").write_bytes(text.encode(encoding))
+    assert read_folds(tmp_path / "folds.csv").fold == {"LIDC-IDRI-0002": 3}
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("a,b\n1,2\n", "lacks a column"),
+        ("patient_id,fold,fold\np,1,2\n", "has it twice"),
+        ("patient_id,fold\np,1.5\n", "line 2"),
         ("patient_id,fold\n", "names no patient"),
+        ("", "has no rows"),
         ("patient_id,fold\np,-1\n", "line 2"),
         ("patient_id,fold\np\n", "line 2"),
         ("patient_id,fold\np,1\np,2\n", "two folds"),

@@ -49,6 +49,7 @@ def mark(widget):
 def test_nothing_can_be_compared_before_a_place_is_marked(widget):
     ui = widget.followup.ui
     assert ui.proposeButton.enabled
+    assert ui.priorSelector.nodeCount() == 2, "heat maps are no CTs"
     assert not ui.compareButton.enabled
     assert not ui.sideBySideButton.enabled
     ui.priorSelector.setCurrentNode(widget._parameterNode.ct)
@@ -81,6 +82,141 @@ def test_comparison_is_shown_and_kept_with_the_scene(widget, tmp_path):
     assert read_record(again)["comparison"]["prior_date"] == "2024-01-01"
 
 
+def compared(widget):
+    """A comparison of the nodule with itself in the other CT, at the same place."""
+    node = mark(widget)
+    slicer.util.arrayFromVolume(prior(widget))[:] += 1
+    slicer.util.arrayFromVolumeModified(prior(widget))
+    widget.followup.ui.compareButton.click()
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    assert "before" in widget.followup.ui.followupLabel.text
+    assert OUTDATED not in widget.followup.ui.followupLabel.text
+    return node
+
+
+def prior(_widget):
+    return slicer.util.getNode("then")
+
+
+def touch(widget):
+    prior(widget).Modified()
+    slicer.util.arrayFromVolumeModified(prior(widget))
+
+
+def overwrite(node):
+    slicer.util.arrayFromVolume(node)[:] -= 100
+    slicer.util.arrayFromVolumeModified(node)
+
+
+def shift(node):
+    matrix = np.eye(4)
+    matrix[0, 3] = 3.0
+    node.SetAndObserveTransformNodeID(slicer_scene.add_transform(slicer.mrmlScene, matrix).GetID())
+
+
+def answer_anew(widget):
+    from dataclasses import replace
+
+    (points, point_id), ct = widget._selection(), widget._parameterNode.ct
+    widget.logic.store(ct, points, point_id, replace(widget.logic.result(points, point_id), diameter_mm=3.0))
+
+
+OUTDATED = "moved or changed since"
+
+
+@pytest.mark.parametrize(
+    ("change", "is_outdated"),
+    [
+        (lambda widget: overwrite(prior(widget)), True),
+        (lambda widget: overwrite(widget._parameterNode.ct), True),
+        (lambda widget: shift(prior(widget)), True),
+        (lambda widget: shift(widget._parameterNode.ct), True),
+        (answer_anew, True),
+        (touch, False),
+    ],
+    ids=["prior filled anew", "CT filled anew", "prior moved", "CT moved", "answered anew", "touched"],
+)
+def test_comparison_of_something_else_than_what_is_there_now_says_so(widget, change, is_outdated):
+    compared(widget)
+    change(widget)
+    widget.refresh()
+    assert (OUTDATED in widget.followup.ui.followupLabel.text) is is_outdated
+
+
+def test_outdated_answer_is_not_compared(widget):
+    mark(widget)
+    overwrite(widget._parameterNode.ct)
+    widget.followup.ui.compareButton.click()
+    assert "Analyze again" in widget.followup.ui.followupLabel.text
+    assert not widget.worker.busy
+
+
+@pytest.mark.parametrize("what", ["propose", "compare"])
+def test_ct_that_changes_meanwhile_is_told_and_nothing_is_kept(widget, what):
+    from types import SimpleNamespace
+
+    from CLIPLungGUI import comparison_state
+
+    node, (points, point_id) = mark(widget), widget._selection()
+    states = comparison_state.statesOf(widget._parameterNode.ct, prior(widget))
+    overwrite(prior(widget))
+    match = SimpleNamespace(point_ras=PRIOR_RAS, similarity=0.9, warnings=())
+    if what == "propose":
+        widget.followup._onProposed(points.GetID(), point_id, prior(widget).GetID(), match, PRIOR_RAS, states)
+    else:
+        widget.followup._onCompared(points.GetID(), point_id, None, states)
+    assert "while the nodule was analyzed" in widget.followup.ui.followupLabel.text
+    assert node.GetAttribute("CLIPLung.comparison") is None
+
+
+def test_the_ct_of_the_answer_is_compared_whichever_is_chosen(widget, monkeypatch):
+    """The prior CT, or one of another patient, is chosen in the panel, while a nodule of the first CT is selected."""
+    import types
+
+    dates = {"1.1": "20240701", "1.2": "20190101"}
+    database = types.SimpleNamespace(instanceValue=lambda uid, tag: dates[uid] if tag == "0008,0022" else "")
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    now, ui = widget._parameterNode.ct, widget.followup.ui
+    now.SetAttribute("DICOM.instanceUIDs", "1.1")
+    prior(widget).SetAttribute("DICOM.instanceUIDs", "1.2")
+    widget.followup.onOpened(False)
+    widget._parameterNode.ct = prior(widget)
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    assert widget.followup._currentCT() is now
+    assert ui.dateEdit.text == "2024-07-01"
+    assert "'now', not of the CT chosen above" in widget.ui.warningLabel.text
+    compared(widget)
+    assert "Exchange" not in ui.followupLabel.text
+    # Without an answer, the chosen one counts, with its own date.
+    widget._points.AddControlPointWorld([0.0, 150.0, 0.0], "in air")
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    widget.selectNodule(widget._points.GetNthControlPointID(1))
+    assert widget.followup._currentCT() is prior(widget)
+    assert ui.dateEdit.text == "2019-01-01"
+
+
+def test_scans_of_two_patients_are_told(widget):
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    for name, patient_id in (("now", "A"), ("then", "B")):
+        patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), name)
+        hierarchy.SetItemAttribute(patient, "DICOM.PatientID", patient_id)
+        hierarchy.CreateItem(patient, slicer.util.getNode(name))
+    compared(widget)
+    assert "different patients" in widget.followup.ui.followupLabel.text
+
+
+def test_place_proposed_for_another_nodule_says_so(widget):
+    from types import SimpleNamespace
+
+    (points, point_id), match = widget._selection(), SimpleNamespace(point_ras=PRIOR_RAS, similarity=0.9, warnings=())
+    ras = np.array(points.GetNthControlPointPositionWorld(0))
+    widget.followup._onProposed(points.GetID(), point_id, prior(widget).GetID(), match, ras)
+    for moved_mm, is_outdated in ((3.0, False), (30.0, True)):
+        points.SetNthControlPointPositionWorld(0, *(ras + (moved_mm, 0.0, 0.0)))
+        widget.refresh()
+        assert (OUTDATED in widget.followup.ui.followupLabel.text) is is_outdated
+
+
 def test_wrong_dates_are_told_in_the_section(widget):
     mark(widget)
     ui = widget.followup.ui
@@ -109,7 +245,7 @@ def test_proposed_place_becomes_a_point_the_reader_can_move(widget):
 
     points, point_id = widget._selection()
     match = SimpleNamespace(point_ras=PRIOR_RAS, similarity=0.9, warnings=("look twice",))
-    widget.followup._onProposed(points.GetID(), point_id, slicer.util.getNode("then").GetID(), match)
+    widget.followup._onProposed(points.GetID(), point_id, slicer.util.getNode("then").GetID(), match, (20.0, 10.0, 5.0))
     np.testing.assert_allclose(prior_ras(widget.followup._mark()), PRIOR_RAS)
     assert "look twice" in widget.followup.ui.followupLabel.text
     assert widget.followup.ui.compareButton.enabled
@@ -124,7 +260,7 @@ def test_deleted_nodes_and_closed_scene_leave_a_working_section(widget):
     points.RemoveNthControlPoint(0)
     widget.refresh()
     assert not slicer.mrmlScene.IsNodePresent(node)
-    widget.followup._onProposed(points.GetID(), point_id, "nothing", None)
+    widget.followup._onProposed(points.GetID(), point_id, "nothing", None, None)
     slicer.mrmlScene.Clear(0)
     widget.refresh()
     widget.followup.onCompare()

@@ -145,10 +145,36 @@ def test_without_a_size_nothing_is_asked(panel):
 def test_what_a_foreign_scene_holds_is_checked(panel, text):
     node = panel.logic.heatMap(panel._points, "1")
     node.SetAttribute("CLIPLung.guidelines", text)
-    panel._points.SetAttribute("CLIPLung.guidelinePatient", text)
+    panel._parameterNode.ct.SetAttribute("CLIPLung.guidelinePatient", text)
     panel.refresh()
     assert set(panel.guidelines._values()) <= {"nodule_type", "spiculation", "nodule_count"}
     assert answer(panel) == ""
+
+
+def test_what_is_said_of_one_patient_is_not_proposed_for_the_next(panel, monkeypatch):
+    """One list of points goes on from the CT of one patient to that of another."""
+    from CLIPLungGUI.selftest import addTestCT
+
+    sexes = {"1": "M", "2": "F"}
+    database = types.SimpleNamespace(instanceValue=lambda uid, tag: sexes[uid] if tag == "0010,0040" else "")
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    first, second = panel._parameterNode.ct, addTestCT("second")
+    first.SetAttribute("DICOM.instanceUIDs", "1")
+    second.SetAttribute("DICOM.instanceUIDs", "2")
+    choose(panel, **SCREENED, age="66", sex="male", smoking="current")
+    panel.onGuidelines()
+    panel._points.AddControlPointWorld([-22.0, -8.0, -6.0], "N-2")
+    point_id = panel._points.GetNthControlPointID(1)
+    other = replace(slicer_scene.fake_result((-22.0, -8.0, -6.0)), measurement=MEASURED)
+    panel.logic.store(second, panel._points, point_id, other)
+    # The first CT is still the chosen one.
+    panel.selectNodule(point_id)
+    values = panel.guidelines._values()
+    assert values["sex"] == "female"
+    assert not {"age", "smoking", "context"} & values.keys()
+    panel.logic.store(first, panel._points, point_id, other)
+    panel.guidelines.onOpened(False)
+    assert panel.guidelines._values()["smoking"] == "current"
 
 
 def test_age_and_sex_come_from_the_header(panel, monkeypatch):

@@ -124,6 +124,22 @@ def test_steps_are_taken_back_in_reverse_order(points, history):
     assert not history
 
 
+def test_a_transform_above_the_list_is_no_step(points, history):
+    points.AddControlPointWorld([4.0, 5.0, 6.0], "second")
+    points.RemoveNthControlPoint(0)
+    shift = slicer.vtkMRMLLinearTransformNode()
+    matrix = slicer_scene.vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 100.0)
+    shift.SetMatrixTransformToParent(matrix)
+    points.GetScene().AddNode(shift)
+    points.SetAndObserveTransformNodeID(shift.GetID())
+    history.note(points)
+    assert history.undo(points)
+    assert places(points) == {"first": (101.0, 2.0, 3.0), "second": (104.0, 5.0, 6.0)}
+    history.undo(points)
+    assert list(places(points)) == ["first"]
+
+
 def test_another_list_starts_afresh(points, history):
     points.AddControlPointWorld([4.0, 5.0, 6.0], "second")
     assert history

@@ -384,7 +384,7 @@ def test_moved_points_are_not_exported_in_any_form(widget, application, tmp_path
     application.save_as = str(tmp_path / f"a.{kind}")
     getattr(widget.exports, EXPORTS[kind])()
     assert application.dialogs == [
-        "These points have moved since they were analyzed, or their CT has: one. Press 'Analyze again' for each, then export."
+        "These points have moved since they were analyzed, or their CT has moved or changed: one. Press 'Analyze again' for each, then export."
     ]
     assert not (tmp_path / f"a.{kind}").exists()
     assert "Written" not in widget.ui.statusLabel.text

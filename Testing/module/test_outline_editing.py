@@ -202,3 +202,14 @@ def test_drawn_segment_is_analyzed_as_if_it_had_been_clicked(widget, answered, e
     assert widget._points.GetNumberOfControlPoints() == 2
     np.testing.assert_allclose(widget._points.GetNthControlPointPositionWorld(1), middle)
     assert result_of(widget, widget._points.GetNthControlPointID(1)) is not None
+    assert widget.outline.ui.outlineLabel.text == ""
+
+
+def test_segment_drawn_on_another_ct_than_the_chosen_one_says_so(widget, answered, editor, monkeypatch):
+    from CLIPLungGUI.selftest import addTestCT
+
+    monkeypatch.setattr(slicer.util, "selectModule", lambda _name: None)
+    widget.outline.ui.editOutlineButton.click()
+    widget._parameterNode.ct = addTestCT("of somebody else")
+    widget.outline.ui.segmentPointButton.click()
+    assert "analyzed on 'of somebody else'" in widget.outline.ui.outlineLabel.text

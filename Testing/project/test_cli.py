@@ -98,6 +98,14 @@ def test_what_is_no_point_is_refused(ct_file, tiny_checkpoint_file, tmp_path, ca
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("second", [("--point", "-1.", "2", "3"), ("--point=1 2 3",)])
+def test_of_two_points_none_is_dropped_in_silence(ct_file, tiny_checkpoint_file, tmp_path, capsys, second):
+    with pytest.raises(SystemExit) as ended:
+        classify(ct_file, tiny_checkpoint_file, tmp_path / "out", ("10", "-20", "30", *second))
+    assert ended.value.code == 2
+    assert "--point is given twice" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -115,6 +123,21 @@ def test_an_empty_argument_never_stands_for_the_folder_one_is_in(arguments, name
     assert ended.value.code == 2
     assert f"{named} is empty" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("output", [["--output", "~/out"], ["--output=~/out"]])
+def test_a_tilde_is_the_home_folder_where_no_shell_has_replaced_it(
+    ct_file, tiny_checkpoint_file, tmp_path, monkeypatch, output
+):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "here").mkdir()
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "here")
+    point, weights = ["--point", "10", "-20", "30"], ["--checkpoint", str(tiny_checkpoint_file), "--device", "cpu"]
+    assert main(["classify", str(ct_file), *point, *weights, *output]) == 0
+    assert (tmp_path / "home" / "out" / "result.json").is_file()
+    assert list((tmp_path / "here").iterdir()) == []
 
 
 def test_output_that_is_a_file_is_refused_in_one_line(ct_file, tiny_checkpoint_file, capsys):

@@ -34,6 +34,8 @@ NETWORK = {
 CLUSTER = {"connection.py", "dispatch.py", "run.py", "worker.py"}
 ALLOWED = {
     ("run_folder.py", "socket"),
+    # Decodes the %20 of file: addresses in tables.
+    ("table_path.py", "urllib"),
     ("connection.py", "dask"),
     # Only where `cliplung reproduce --download` asks for it.
     ("clip_weights.py", "huggingface_hub"),

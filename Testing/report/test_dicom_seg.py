@@ -169,6 +169,20 @@ def test_overlapping_outlines_are_both_whole(tmp_path):
         assert (volume.array > 0).sum() == 24
 
 
+@pytest.mark.parametrize(
+    ("label", "name"), [("left\\upper", "left/upper"), ("two\nlines", "two lines"), ("  ", "Nodule 1"), ("long " * 20, ("long " * 20).strip())]
+)  # fmt: skip
+def test_any_label_names_one_nodule_in_report_and_segmentation(tmp_path, label, name):
+    files = series(tmp_path / "ct", "upwards")
+    ct = read_ct(tmp_path / "ct")
+    nodule = ReportedNodule(label, outlined(ct, files, NODULE))
+    report, place = map(pydicom.dcmread, write_report_with_segmentation([nodule], files, tmp_path / "nodules.dcm", ct))
+    (group,) = hd.sr.Comprehensive3DSR.from_dataset(report).content.get_volumetric_roi_measurement_groups()
+    (segment,) = place.SegmentSequence
+    assert group.tracking_identifier == segment.TrackingID == name
+    assert segment.SegmentLabel == name[:64].strip()
+
+
 def test_only_the_report_is_written_where_nothing_is_outlined(tmp_path):
     files = series(tmp_path / "ct", "upwards")
     ct = read_ct(tmp_path / "ct")

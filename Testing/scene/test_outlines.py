@@ -26,7 +26,7 @@ from CLIPLungLib.image.outline_mask import first_voxel_ijk
 from CLIPLungLib.inference.mask_measurement import CORRECTED, measure_mask
 from CLIPLungLib.inference.result import NoduleMeasurement
 from CLIPLungLib.scene import axis_lines, outline_edits, outline_labelmap, outline_node, outline_segments, result_store
-from CLIPLungLib.scene.correction_record import CORRECTION, has_correction
+from CLIPLungLib.scene.correction_record import CORRECTION, DRAWN_BY_PROGRAM, has_correction
 from CLIPLungLib.scene.result_record import RESULT
 from CLIPLungLib.scene.result_table import find_table
 from CLIPLungLib.scene.tagged_nodes import POINT_ID, SELF_ROLE, find_tagged, nodes_of_class
@@ -137,6 +137,80 @@ def test_outline_and_axes_follow_the_transform_of_the_ct(app, ct_node, points):
     ct_node.GetParentTransformNode().SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(shift @ turned))
     np.testing.assert_allclose(outline_segments.segment_mask(segment).centroid_ras() - before, shift[:3, 3], atol=1e-9)
     np.testing.assert_allclose(np.array(line.GetNthControlPointPositionWorld(0)) - end, shift[:3, 3], atol=1e-6)
+
+
+@pytest.mark.parametrize("is_hardened", [False, True])
+def test_outlines_stay_where_they_are_when_the_next_is_found_under_another_transform(app, ct_node, points, is_hardened):
+    """The transform of the CT was changed between two analyses, or hardened."""
+    if is_hardened:
+        ct_node.SetAndObserveTransformNodeID(add_transform(app.scene, random_affine(7)).GetID())
+    place = np.array(NODULE_RAS)
+    if is_hardened:
+        place = ct_volume(ct_node).to_ras(synthetic_ct().to_ijk(place))
+        points.SetNthControlPointPositionWorld(0, *place)
+    overlay = store(ct_node, points, "1", place)
+    before = outline_node.outline_mask(points, "1")
+    if is_hardened:
+        ct_node.HardenTransform()
+    else:
+        ct_node.SetAndObserveTransformNodeID(add_transform(app.scene, random_affine(7)).GetID())
+    other = ct_volume(ct_node).to_ras(synthetic_ct().to_ijk(np.array(OTHER_RAS)))
+    points.SetNthControlPointPositionWorld(1, *other)
+    store(ct_node, points, "2", other)
+    np.testing.assert_allclose(outline_node.outline_mask(points, "1").ijk_to_ras, before.ijk_to_ras, atol=1e-9)
+    assert outline_edits.take_over_edits(app.scene).changed == []
+    assert not has_correction(overlay)
+    # A nodule that is analyzed again goes over, and nothing is left behind.
+    store(ct_node, points, "1", place)
+    assert len(nodes_of_class(app.scene, "vtkMRMLSegmentationNode")) == 1
+
+
+@pytest.mark.parametrize("is_corrected", [False, True])
+@pytest.mark.parametrize("whose", ["CT", "heat map", "outlines", "all"])
+def test_hardening_a_transform_is_no_correction(app, ct_node, points, whose, is_corrected):
+    turned = np.eye(4)
+    turned[:3, 3] = (5.0, -7.0, 11.0)
+    ct_node.SetAndObserveTransformNodeID(add_transform(app.scene, turned).GetID())
+    place = np.add(NODULE_RAS, turned[:3, 3])
+    overlay = store(ct_node, points, "1", place)
+    segment = outline_segments.find_segment(points, "1")
+    if is_corrected:
+        draw(segment, halve)
+        outline_edits.take_over_edits(app.scene)
+    before = result_store.stored_result(points, "1").result
+    for name, node in (("CT", ct_node), ("heat map", overlay), ("outlines", segment.node)):
+        if whose in (name, "all"):
+            node.HardenTransform()
+    assert outline_edits.take_over_edits(app.scene).changed == []
+    after = result_store.stored_result(points, "1").result
+    assert after.measurement == before.measurement or is_corrected
+    assert after.diameter_mm == pytest.approx(before.diameter_mm)
+    np.testing.assert_allclose(after.heatmap_to_ras, before.heatmap_to_ras, atol=1e-9)
+    if is_corrected:
+        np.testing.assert_allclose(after.outline_on_ct.ijk_to_ras, before.outline_on_ct.ijk_to_ras, atol=1e-6)
+
+
+def test_places_that_older_scenes_keep_in_the_heat_maps_own_space_are_read(app, ct_node, points):
+    shift = np.eye(4)
+    shift[:3, 3] = (5.0, -7.0, 11.0)
+    ct_node.SetAndObserveTransformNodeID(add_transform(app.scene, shift).GetID())
+    overlay = store(ct_node, points, "1", np.add(NODULE_RAS, shift[:3, 3]))
+    segment = outline_segments.find_segment(points, "1")
+    box = outline_segments.segment_mask(segment)
+    program = json.loads(overlay.GetAttribute(DRAWN_BY_PROGRAM))
+    del program["origin_in_map"]
+    program["origin_mm"] = (box.ijk_to_ras[:3, 3] - shift[:3, 3]).tolist()
+    overlay.SetAttribute(DRAWN_BY_PROGRAM, json.dumps(program))
+    assert outline_edits.take_over_edits(app.scene).changed == []
+    draw(segment, halve)
+    outline_edits.take_over_edits(app.scene)
+    kept = json.loads(overlay.GetAttribute(CORRECTION))
+    map_to_local = np.linalg.solve(shift, world_ijk_to_ras(overlay))
+    kept["ijk_to_local"] = (map_to_local @ np.array(kept.pop("ijk_to_map"))).tolist()
+    overlay.SetAttribute(CORRECTION, json.dumps(kept))
+    assert outline_edits.take_over_edits(app.scene).changed == []
+    drawn = result_store.stored_result(points, "1").result.outline_on_ct
+    np.testing.assert_allclose(drawn.ijk_to_ras, outline_segments.segment_mask(segment).ijk_to_ras, atol=1e-6)
 
 
 def test_outline_and_axes_lie_in_the_folder_of_the_ct(app, ct_node, points):

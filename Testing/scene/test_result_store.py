@@ -1,5 +1,6 @@
 """Results in the scene: stored, shown, replaced, stale, removed. On real MRML nodes."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,9 @@ from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.result import CSV_COLUMNS
 from CLIPLungLib.scene import result_store, result_table
 from CLIPLungLib.scene.chart import chart_nodes, find_chart
+from CLIPLungLib.scene.ct_mark import ct_state, require_unchanged
 from CLIPLungLib.scene.heatmap_node import find_overlay
+from CLIPLungLib.scene.result_index import ResultIndex
 from CLIPLungLib.scene.result_table import find_table
 
 
@@ -269,6 +272,91 @@ def test_a_result_without_ct_or_placed_point_is_stale(app, ct_node, points):
     assert not result_store.is_stale(points, "2")
     app.scene.RemoveNode(ct_node)
     assert result_store.is_stale(points, "2")
+
+
+def in_place(ct_node, part, hu):
+    slicer.util.arrayFromVolume(ct_node)[part] = hu
+    slicer.util.arrayFromVolumeModified(ct_node)
+
+
+def next_frame(ct_node):
+    """What a sequence browser does: the same node shows other voxels in the same place."""
+    frame = vtk.vtkImageData()
+    frame.DeepCopy(ct_node.GetImageData())
+    ct_node.SetAndObserveImageData(frame)
+    in_place(ct_node, slice(None), slicer.util.arrayFromVolume(ct_node) + 5)
+
+
+def cut_off(ct_node, slices):
+    hu = slicer.util.arrayFromVolume(ct_node)
+    slicer.util.updateVolumeFromArray(ct_node, hu[:slices].copy())
+
+
+@pytest.mark.parametrize(
+    ("change", "stale"),
+    [
+        (lambda ct: in_place(ct, slice(None), -1000), True),
+        (next_frame, True),
+        (lambda ct: cut_off(ct, 16), True),
+        (lambda ct: ct.SetAndObserveImageData(None), True),
+        (lambda ct: in_place(ct, (slice(None), slice(None), slice(0, 4)), -1000), False),
+        (lambda ct: cut_off(ct, 38), False),
+        (lambda ct: slicer.util.updateVolumeFromArray(ct, slicer.util.arrayFromVolume(ct).astype(np.float64)), False),
+        (slicer.util.arrayFromVolumeModified, False),
+    ],
+    ids=["overwritten", "next frame", "cut near it", "emptied", "changed far away", "cut far away", "cast", "touched"],
+)
+def test_a_ct_that_holds_other_voxels_around_the_nodule_is_stale(ct_node, points, change, stale):
+    result_store.store_result(ct_node, points, "1", fake_result())
+    change(ct_node)
+    assert result_store.is_stale(points, "1") is stale
+    (row,) = ResultIndex().results(points).values()
+    assert row.is_stale_at(np.array(NODULE_RAS)) is stale
+
+
+def test_voxels_that_came_back_are_not_stale_and_older_records_do_not_know(ct_node, points):
+    overlay = result_store.store_result(ct_node, points, "1", fake_result())
+    kept = slicer.util.arrayFromVolume(ct_node).copy()
+    in_place(ct_node, slice(None), -1000)
+    assert result_store.is_stale(points, "1")
+    in_place(ct_node, slice(None), kept)
+    assert not result_store.is_stale(points, "1")
+    record = json.loads(overlay.GetAttribute("CLIPLung.result"))
+    del record["ct_voxels"]
+    overlay.SetAttribute("CLIPLung.result", json.dumps(record))
+    in_place(ct_node, slice(None), -1000)
+    assert not result_store.is_stale(points, "1")
+
+
+@pytest.mark.parametrize("damage", [[], {"first_ijk": [0, 0], "size_ijk": [1, 1, 1]}, {"first_ijk": [-1, 0, 0]}])
+def test_a_mark_of_voxels_that_is_none_is_refused(ct_node, points, damage):
+    overlay = result_store.store_result(ct_node, points, "1", fake_result())
+    record = json.loads(overlay.GetAttribute("CLIPLung.result")) | {"ct_voxels": damage}
+    overlay.SetAttribute("CLIPLung.result", json.dumps(record))
+    with pytest.raises(InputError, match="is damaged"):
+        result_store.stored_result(points, "1")
+
+
+def test_a_ct_whose_place_is_no_number_is_stale(ct_node, points):
+    result_store.store_result(ct_node, points, "1", fake_result())
+    ct_node.SetOrigin(float("nan"), 0.0, 0.0)
+    assert result_store.is_stale(points, "1")
+
+
+@pytest.mark.parametrize("change", ["moved", "written into", "another frame"])
+def test_a_ct_that_changes_while_it_is_analyzed_is_noticed(app, ct_node, change):
+    before = ct_state(ct_node)
+    require_unchanged(ct_node, before)
+    if change == "moved":
+        shift = np.eye(4)
+        shift[0, 3] = 1.0
+        ct_node.SetAndObserveTransformNodeID(add_transform(app.scene, shift).GetID())
+    elif change == "written into":
+        in_place(ct_node, slice(None), -1000)
+    else:
+        next_frame(ct_node)
+    with pytest.raises(InputError, match="while the nodule was analyzed"):
+        require_unchanged(ct_node, before)
 
 
 # Labels

@@ -7,7 +7,7 @@ from helpers.slicer_scene import NODULE_RAS, add_transform, random_affine, slice
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.patch import PatchSpec, extract_patch
 from CLIPLungLib.scene.control_points import defined_point, defined_points, has_point, point_world_ras
-from CLIPLungLib.scene.volume_node import ct_volume
+from CLIPLungLib.scene.volume_node import ct_volume, world_ijk_to_ras
 
 
 @pytest.fixture
@@ -105,6 +105,32 @@ def test_the_series_uid_of_the_subject_hierarchy_is_kept(scene):
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     hierarchy.SetItemUID(hierarchy.CreateItem(hierarchy.GetSceneItemID(), node), "DICOM", "1.2.3")
     assert ct_volume(node).source["series_uid"] == "1.2.3"
+
+
+def test_the_patient_of_the_subject_hierarchy_is_known_and_told_nowhere(scene):
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    node = volume_node(scene, np.zeros((3, 4, 5), np.int16))
+    assert ct_volume(node).patient_id == ""
+    patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "somebody")
+    hierarchy.SetItemAttribute(patient, "DICOM.PatientID", "P-17")
+    hierarchy.CreateItem(hierarchy.CreateStudyItem(patient, "study"), node)
+    assert ct_volume(node).patient_id == "P-17"
+    assert "P-17" not in str(ct_volume(node).source)
+
+
+def test_a_part_that_the_toolkit_cut_out_lies_where_it_was(scene):
+    node, part = volume_node(scene, np.arange(60, dtype=np.int16).reshape(3, 4, 5)), vtk.vtkExtractVOI()
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(random_affine(3)))
+    part.SetInputData(node.GetImageData())
+    part.SetVOI(2, 3, 1, 2, 1, 2)
+    part.Update()
+    cut = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "part")
+    cut.CopyOrientation(node)
+    cut.SetAndObserveImageData(part.GetOutput())
+    whole, found = ct_volume(node), ct_volume(cut)
+    np.testing.assert_allclose(found.to_ras(np.zeros(3)), whole.to_ras(np.array([2, 1, 1])))
+    np.testing.assert_array_equal(found.hu, whole.hu[1:3, 1:3, 2:4])
+    np.testing.assert_allclose(world_ijk_to_ras(cut), found.ijk_to_ras)
 
 
 def test_only_placed_points_count(scene):

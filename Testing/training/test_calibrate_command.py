@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.cohort import write_image
+from helpers.synthetic_dicom import write_series
 
 from CLIPLungLib.calibration.truth import OUTCOME, READERS
 from CLIPLungLib.cli import main
@@ -190,6 +191,21 @@ def test_images_that_cannot_be_read_are_named(scores, tiny_checkpoint_file, tmp_
     said = refusal(capsys, folder / "none.csv", tiny_checkpoint_file, tmp_path / "new.safetensors")
     assert "None of 10 cases has an answer; 'a1':" in said
     assert "gone1.nrrd" in said
+
+
+def test_the_series_that_a_row_names_is_asked_about(tiny_checkpoint_file, tmp_path):
+    for uid, slices in (("1.2.3.1", 30), ("1.2.3.2", 28)):
+        hu = np.full((slices, 60, 60), -850, np.int16)
+        hu[12:18, 27:33, 27:33] = 40
+        write_series(tmp_path / "study" / uid, hu, series_uid=uid)
+    # The middle of the block, LPS (0, 10, -12.5). The other series has more slices.
+    file = tmp_path / "cases.csv"
+    file.write_text(
+        "id,image,SeriesInstanceUID,r,a,s,malignancy,patient\na,study,1.2.3.2,0,-10,-12.5,1 2,p\n", encoding="utf-8"
+    )
+    local = read_local_cases(file)
+    assert answer_cases(local.cases, NoduleClassifier.load(tiny_checkpoint_file, "cpu")).left_out == {}
+    assert "columns that are not used: patient." in local.notes
 
 
 def test_output_that_would_be_lost_or_cannot_be_is_refused_before_the_work(tmp_path, tiny_checkpoint_file, capsys):

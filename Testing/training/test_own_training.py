@@ -15,7 +15,7 @@ pytest.importorskip("sklearn", reason="needs the extra 'train'")
 pytest.importorskip("matplotlib", reason="needs the extra 'report'")
 
 from CLIPLungLib.calibration.truth import OUTCOME, READERS
-from CLIPLungLib.cli import main
+from CLIPLungLib.cli import main, training_commands
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.inference.checkpoint import load_checkpoint, save_checkpoint
@@ -111,6 +111,17 @@ def test_same_command_again_trains_nothing(tuned, tiny_checkpoint_file):
     assert ((run / "cliplung.safetensors").read_bytes(), (run / "all" / "log.csv").stat().st_mtime_ns) == before
 
 
+def test_progress_goes_on_through_predictions_and_final_network(tuned, tmp_path, tiny_checkpoint_file, monkeypatch):
+    told = []
+    monkeypatch.setattr(training_commands, "progress_bar", lambda _unit: lambda *step: told.append(step))
+    assert main([*train_words(tuned, tiny_checkpoint_file), "--output", str(tmp_path / "run")]) == 0
+    # Of each of three folds and of the final network one epoch, and the predictions of three folds.
+    assert [done for done, *_ in told] == [1, 1, 2, 2, 3, 3, 4, 5, 6, 7]
+    assert {total for _, total, _ in told} == {7}
+    assert [name for *_, name in told][:2] == ["fold 0", "fold 0: second reader"]
+    assert [name for *_, name in told][-2:] == ["predictions", "all folds"]
+
+
 def test_changed_table_is_noticed(tuned, tiny_checkpoint_file, capsys):
     table = tuned / "DATA" / "nodules.csv"
     text = table.read_text(encoding="utf-8")
@@ -133,7 +144,7 @@ def test_weights_that_know_these_patients_are_refused(tuned, capsys, command):
 def test_the_bundled_weights_know_lidc_and_other_names_do_not_hide_it(tuned, tmp_path):
     nodules = [replace(item, nodule_id=f"LIDC-IDRI-{item.nodule_id}") for item in NODULES]
     init = load_checkpoint()
-    assert learned_from(init) == [{"name": "LIDC-IDRI"}]
+    assert [entry["name"] for entry in learned_from(init)] == ["LIDC-IDRI"]
     (tmp_path / "prepared.json").write_text('{"name": "mine"}', encoding="utf-8")
     with pytest.raises(InputError, match="have learned from 'mine' already"):
         DataSource.of(tmp_path, nodules, tiny_patches()).require_unseen(init)

@@ -17,7 +17,7 @@ GROUPS = {
     "PlaneOrientationSequence": ("ImageOrientationPatient",),
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
-    "CTImageFrameTypeSequence": ("FrameType",),
+    "CTImageFrameTypeSequence": ("FrameType", "VolumeBasedCalculationTechnique"),
 }
 
 

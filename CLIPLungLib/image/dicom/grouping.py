@@ -6,7 +6,7 @@ Anonymisers that give every file UIDs of its own tear a series apart; a tilt of 
 from __future__ import annotations
 
 import filecmp
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -23,6 +23,8 @@ SAME_SPACING = 1e-3
 TORN_FROM_SLICES = 3
 # Fewer slices of another grid beyond a stack are localizers and the like.
 OTHER_PART_FROM_SLICES = 3
+# Scans one after the other change once; a scanner that counts every rotation has as many of them as slices, or half as many.
+ALTERNATING_SHARE, SLICES_PER_SCAN = 0.8, 4
 
 
 def without_copies(slices: list[SliceHeader]) -> tuple[list[SliceHeader], int]:
@@ -57,7 +59,7 @@ def require_whole(stack: list[SliceHeader], usable: list[SliceHeader]) -> list[s
     """Notes on what unites a stack with doubt.
 
     Raises:
-        InputError: slices of several patients, slices left out of it that are tilted a little or go on where it ends, or frames of
+        InputError: slices of several patients or of scans that alternate, slices left out of it that are tilted a little or go on where it ends, or frames of
             reference that make no one stack.
     """
     patients = {header.patient_id for header in stack} - {""}
@@ -66,6 +68,7 @@ def require_whole(stack: list[SliceHeader], usable: list[SliceHeader]) -> list[s
             f"Its {len(stack)} slices name {len(patients)} different patients (PatientID). Sort the files by patient; if they are of one "
             "patient, anonymise the original again with one ID."
         )
+    _require_one_scan(stack)
     chosen = set(map(id, stack))
     tilted = [header for header in usable if id(header) not in chosen and _same_grid(stack[0], header)]
     tilted = [header for header in tilted if _angle(stack[0], header) <= SAME_VIEW_WITHIN_DEGREES]
@@ -95,6 +98,21 @@ def require_whole(stack: list[SliceHeader], usable: list[SliceHeader]) -> list[s
             f"{len(frames)} different FrameOfReferenceUIDs were ignored: by their positions the {len(stack)} slices form one even stack."
         )
     return notes
+
+
+def _require_one_scan(stack: list[SliceHeader]) -> None:
+    """Refuse two scans (breathed in and out, without and with contrast) that lie between each other like the teeth of a zip."""
+    ordered = sorted(stack, key=lambda header: float(header.position_lps @ stack[0].normal_lps))
+    numbers = [header.acquisition_number for header in ordered]
+    kinds = len(set(numbers))
+    changes = sum(before != after for before, after in pairwise(numbers))
+    if None in numbers or kinds < 2 or kinds > len(numbers) / SLICES_PER_SCAN:
+        return
+    if changes > ALTERNATING_SHARE * (len(numbers) - 1):
+        raise InputError(
+            f"Its {len(stack)} slices are of {kinds} acquisitions (AcquisitionNumber) that alternate along the slice normal, so neighbouring "
+            "slices show different scans. Export each acquisition as a series of its own."
+        )
 
 
 def _parallel_beyond(stack: list[SliceHeader], others: list[SliceHeader]) -> list[SliceHeader]:

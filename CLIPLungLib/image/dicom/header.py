@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,18 +12,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.dicom.field_values import number, numbers, text
 from CLIPLungLib.image.dicom.frames import each_frame, frame_count, has_frames
 from CLIPLungLib.image.dicom.number_format import NUMBER_TAGS, PlainPixels, number_format
+from CLIPLungLib.image.dicom.obstacle import obstacle_of
 from CLIPLungLib.image.regular_file import is_regular, open_regular
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 TAGS = (
-    *NUMBER_TAGS, "Columns", "FrameOfReferenceUID", "ImageOrientationPatient", "ImagePositionPatient", "ImageType",
-    "InstanceNumber", "Modality", "NumberOfFrames", "PatientID", "PerFrameFunctionalGroupsSequence", "PhotometricInterpretation",
-    "PixelPaddingValue", "PixelSpacing", "RescaleIntercept", "RescaleSlope", "RescaleType", "Rows", "SOPClassUID", "SamplesPerPixel",
-    "SeriesDescription", "SeriesInstanceUID", "SharedFunctionalGroupsSequence", "SliceThickness", "StudyInstanceUID",
+    *NUMBER_TAGS, "AcquisitionNumber", "Columns", "FrameOfReferenceUID", "ImageOrientationPatient", "ImagePositionPatient", "ImageType",
+    "InstanceNumber", "LossyImageCompression", "Modality", "NumberOfFrames", "PatientID", "PerFrameFunctionalGroupsSequence",
+    "PhotometricInterpretation", "PixelPaddingValue", "PixelSpacing", "RescaleIntercept", "RescaleSlope", "RescaleType", "Rows",
+    "SOPClassUID", "SOPInstanceUID", "SamplesPerPixel", "SeriesDescription", "SeriesInstanceUID", "SharedFunctionalGroupsSequence",
+    "SliceThickness", "StudyInstanceUID", "VolumeBasedCalculationTechnique",
 )  # fmt: skip
 # Implicit and explicit VR, little endian, nothing packed.
 PLAIN_SYNTAXES = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
@@ -33,13 +35,9 @@ MARK, PREAMBLE_BYTES = b"DICM", 128
 DEFLATED = "1.2.840.10008.1.2.1.99"
 # Pixels do not pack more tightly; a file that claims so is made to fill the memory.
 DEFLATED_RATIO_AT_MOST = 100
-# "US" is DICOM's word for "unspecified".
-HU_RESCALE_TYPES = ("", "HU", "US", "HU_MOD")
-# A slope or intercept beyond this gives no HU, and numbers that no float32 holds.
-LARGEST_RESCALE = 1e6
-UNIT_TOLERANCE = 1e-2
-# In ImageType: the highest or lowest value along a line, which no tissue at the place has.
-PROJECTION = re.compile(r"(?<![A-Z])(MIP|MINIP|MAX_?IP|MIN_?IP|MAXIMUM|MINIMUM)(?![A-Z])")
+# A file that lost its modality is still of a class for CT alone: single slices, enhanced, converted to enhanced.
+CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+LOSSY = "01"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,7 +48,8 @@ class SliceHeader:
         path: the file.
         frame: which of its frames, from 0.
         instance_number: as in the file; None where missing.
-        series_uid, study_uid, frame_of_reference_uid, modality, description: as in the file, empty where missing.
+        series_uid, study_uid, frame_of_reference_uid, modality, description: as in the file, empty where missing; a file of a class for
+            CT is CT without a modality, too.
         transfer_syntax: name of the pixels' encoding.
         obstacle: why this file cannot be a slice of a CT volume; empty when it can. The fields below count only then.
         shape: (rows, columns).
@@ -63,6 +62,10 @@ class SliceHeader:
         plain: where the pixels lie; None where they are packed, of several frames or described wrongly.
         padding: the stored number outside the scan; None where not stated.
         patient_id: to notice slices of several patients; told nowhere.
+        sop_instance_uid: of the file, empty where missing.
+        acquisition_number: of the scan a slice was reconstructed from; None where missing.
+        is_original: whether it was reconstructed, not derived from other images.
+        has_loss: whether its pixels were once compressed with loss.
     """
 
     path: Path
@@ -86,6 +89,10 @@ class SliceHeader:
     plain: PlainPixels | None = None
     padding: int | None = None
     patient_id: str = ""
+    sop_instance_uid: str = ""
+    acquisition_number: int | None = None
+    is_original: bool = True
+    has_loss: bool = False
 
     @property
     def has_rescale(self) -> bool:
@@ -154,7 +161,7 @@ def read_headers(path: Path) -> list[SliceHeader]:
     try:
         _require_believable_deflation(path)
         dataset, plain = _read_before_pixels(path)
-        if _text(dataset, "SeriesInstanceUID"):
+        if text(dataset, "SeriesInstanceUID"):
             syntax = dataset.file_meta.get("TransferSyntaxUID")
             syntax_name = syntax.name if syntax else "unknown"
             if has_frames(dataset):
@@ -229,23 +236,23 @@ def _slice_header(
     plain: PlainPixels | None = None,
 ) -> SliceHeader:
     position, orientation, spacing = (
-        _numbers(fields, keyword, count)
+        numbers(fields, keyword, count)
         for keyword, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))
     )
-    thickness, slope, intercept, number = (
-        _number(fields, keyword) for keyword in ("SliceThickness", "RescaleSlope", "RescaleIntercept", "InstanceNumber")
+    thickness, slope, intercept = (
+        number(fields, keyword) for keyword in ("SliceThickness", "RescaleSlope", "RescaleIntercept")
     )
     return SliceHeader(
         path=path,
         frame=frame,
-        instance_number=None if number is None else int(number),
-        series_uid=_text(fields, "SeriesInstanceUID"),
-        study_uid=_text(fields, "StudyInstanceUID"),
-        frame_of_reference_uid=_text(fields, "FrameOfReferenceUID"),
-        modality=_text(fields, "Modality"),
-        description=_text(fields, "SeriesDescription"),
+        instance_number=_whole(fields, "InstanceNumber"),
+        series_uid=text(fields, "SeriesInstanceUID"),
+        study_uid=text(fields, "StudyInstanceUID"),
+        frame_of_reference_uid=text(fields, "FrameOfReferenceUID"),
+        modality=_modality(fields),
+        description=text(fields, "SeriesDescription"),
         transfer_syntax=transfer_syntax,
-        obstacle=_obstacle(fields, position, orientation, spacing),
+        obstacle=obstacle_of(fields, position, orientation, spacing),
         shape=(int(fields.get("Rows") or 0), int(fields.get("Columns") or 0)),
         position_lps=_or_nan(position, 3),
         orientation_lps=_unit_rows(_or_nan(orientation, 6).reshape(2, 3)),
@@ -253,41 +260,24 @@ def _slice_header(
         thickness_mm=None if thickness is None or thickness <= 0 else thickness,
         slope=slope,
         intercept=intercept,
-        is_inverted=_text(fields, "PhotometricInterpretation") == "MONOCHROME1",
+        is_inverted=text(fields, "PhotometricInterpretation") == "MONOCHROME1",
         plain=plain,
         padding=_padding(fields),
-        patient_id=_text(fields, "PatientID"),
+        patient_id=text(fields, "PatientID"),
+        sop_instance_uid=text(fields, "SOPInstanceUID"),
+        acquisition_number=_whole(fields, "AcquisitionNumber"),
+        is_original=bool(np.atleast_1d(fields.get("ImageType") or "")[0] == "ORIGINAL"),
+        has_loss=text(fields, "LossyImageCompression") == LOSSY,
     )
 
 
-def _obstacle(
-    fields: Mapping[str, Any] | Dataset,
-    position: np.ndarray | None,
-    orientation: np.ndarray | None,
-    spacing: np.ndarray | None,
-) -> str:
-    kind = "\\".join(np.atleast_1d(fields.get("ImageType") or ()).astype(str)).upper()
-    if "LOCALIZER" in kind.split("\\"):
-        return "localizer"
-    if PROJECTION.search(kind):
-        return "projection (MIP or MinIP)"
-    if frame_count(fields) > 1:
-        return "multi-frame without a position for each frame (export single-frame DICOM, or save the volume as NRRD)"
-    if not fields.get("Rows") or not fields.get("Columns") or not fields.get("BitsAllocated"):
-        return "without an image"
-    if position is None or spacing is None or (spacing <= 0).any() or not _is_orientation(orientation):
-        return "without position, orientation or pixel spacing"
-    grey = _text(fields, "PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2")
-    if not grey or int(fields.get("SamplesPerPixel") or 1) != 1:
-        return "with colour"
-    if _text(fields, "RescaleType").upper() not in HU_RESCALE_TYPES or not _is_rescale(fields):
-        return "not in Hounsfield units"
-    return ""
+def _modality(fields: Mapping[str, Any] | Dataset) -> str:
+    return text(fields, "Modality") or ("CT" if text(fields, "SOPClassUID") in CT_CLASSES else "")
 
 
-def _is_rescale(fields: Mapping[str, Any] | Dataset) -> bool:
-    slope, intercept = _number(fields, "RescaleSlope"), _number(fields, "RescaleIntercept")
-    return slope != 0 and max(abs(slope or 0.0), abs(intercept or 0.0)) <= LARGEST_RESCALE
+def _whole(fields: Mapping[str, Any] | Dataset, keyword: str) -> int | None:
+    found = number(fields, keyword)
+    return None if found is None else int(found)
 
 
 def _padding(fields: Mapping[str, Any] | Dataset) -> int | None:
@@ -297,34 +287,9 @@ def _padding(fields: Mapping[str, Any] | Dataset) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _is_orientation(orientation: np.ndarray | None) -> bool:
-    if orientation is None:
-        return False
-    axes = orientation.reshape(2, 3)
-    return bool(np.abs(axes @ axes.T - np.eye(2)).max() < UNIT_TOLERANCE)
-
-
 def _unit_rows(axes: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(axes, axis=1, keepdims=True)
     return axes / np.where(lengths > 0, lengths, 1.0)
-
-
-def _text(fields: Mapping[str, Any] | Dataset, keyword: str) -> str:
-    return str(fields.get(keyword) or "").strip()
-
-
-def _numbers(fields: Mapping[str, Any] | Dataset, keyword: str, count: int) -> np.ndarray | None:
-    """(count,) finite numbers, or None."""
-    try:
-        numbers = np.atleast_1d(np.array(fields.get(keyword), dtype=np.float64))
-    except (ValueError, TypeError):
-        return None
-    return numbers if numbers.shape == (count,) and np.isfinite(numbers).all() else None
-
-
-def _number(fields: Mapping[str, Any] | Dataset, keyword: str) -> float | None:
-    numbers = _numbers(fields, keyword, 1)
-    return None if numbers is None else float(numbers[0])
 
 
 def _or_nan(numbers: np.ndarray | None, count: int) -> np.ndarray:

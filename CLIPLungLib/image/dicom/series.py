@@ -30,10 +30,12 @@ from CLIPLungLib.image.dicom.notes import (
     label,
     left_out_notes,
     listed_labels,
+    names_projection,
     obstacles,
     slice_notes,
 )
 from CLIPLungLib.image.dicom.pixels import read_planes
+from CLIPLungLib.image.dicom.repeats import without_repeats
 from CLIPLungLib.image.dicom.search import MOST_FILES_AROUND, files_below, files_beside, series_files_around
 from CLIPLungLib.image.hounsfield import PADDING_READ_AS_HU
 from CLIPLungLib.image.regular_file import require_believable_size
@@ -149,7 +151,7 @@ def _with_other_folders(path: Path, chosen: list[SliceHeader]) -> tuple[list[Sli
         notes.append(f"Only {MOST_FILES_AROUND} files around '{path.name}' were searched for slices of its series.")
     if not others:
         return chosen, notes
-    everything, _ = without_copies([*chosen, *others])
+    everything, _ = without_repeats(without_copies([*chosen, *others])[0])
     more = len(everything) - len(chosen)
     if more <= 0:
         return chosen, notes
@@ -166,8 +168,9 @@ def _with_other_folders(path: Path, chosen: list[SliceHeader]) -> tuple[list[Sli
 
 def _read_chosen(chosen: list[SliceHeader], notes: list[str]) -> DicomSeries:
     chosen, copies = without_copies(chosen)
+    chosen, repeats = without_repeats(chosen)
     stack = _stack(chosen)
-    notes = [*notes, *copy_notes(copies), *left_out_notes(chosen, stack)]
+    notes = [*notes, *copy_notes(copies, repeats), *left_out_notes(chosen, stack)]
     try:
         notes += require_whole(stack, [header for header in chosen if not header.obstacle])
         placed = place_slices(stack)
@@ -194,7 +197,7 @@ def _nothing_found(path: Path, damaged: list[Path]) -> str:
 
 
 def _choose(by_uid: dict[str, list[SliceHeader]], series_uid: str | None) -> str:
-    """The UID of the wanted series, or of the CT series with most slices."""
+    """The UID of the wanted series, or of the CT series with most slices, an original one if it can be."""
     if series_uid is not None:
         uid = _match(by_uid, series_uid.strip())
         modality = by_uid[uid][0].modality or "unknown"
@@ -206,7 +209,13 @@ def _choose(by_uid: dict[str, list[SliceHeader]], series_uid: str | None) -> str
         counts = Counter(headers[0].modality or "unknown modality" for headers in by_uid.values())
         found = ", ".join(f"{modality} ({n} series)" for modality, n in sorted(counts.items()))
         raise InputError(f"The DICOM files hold {found} and no CT. Give the folder of a CT series.")
-    return max(ct_uids, key=lambda uid: (len(_usable_stack(by_uid[uid])), uid))
+    return max(ct_uids, key=lambda uid: (*_preference(_usable_stack(by_uid[uid])), uid))
+
+
+def _preference(stack: list[SliceHeader]) -> tuple[int, bool]:
+    """More slices are better; of equally many, as from one scan, those that were reconstructed, not derived or projected."""
+    first = stack[0] if stack else None
+    return len(stack), first is not None and first.is_original and not names_projection(first.description)
 
 
 def _match(by_uid: dict[str, list[SliceHeader]], series_uid: str) -> str:
