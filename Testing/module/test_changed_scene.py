@@ -74,7 +74,9 @@ def state(widget):
 @pytest.mark.parametrize("change", [move, fill_anew, bend])
 def test_ct_that_changes_while_a_nodule_is_analyzed_gives_no_answer(widget, change):
     point_id = click(widget)
+    assert widget.analyses.waiting
     change(widget._parameterNode.ct)
+    assert widget.logic.heatMapIDs() == [], "the answer came before the change"
     assert widget.worker.wait(60, slicer.app.processEvents)
     assert widget.logic.heatMapIDs() == []
     widget.selectNodule(point_id)
