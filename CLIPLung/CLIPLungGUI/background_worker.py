@@ -7,7 +7,6 @@ then: the timer that fetches answers does that. Jobs must touch neither MRML nor
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections import deque
@@ -52,7 +51,7 @@ class BackgroundWorker:
         self._condition = threading.Condition()
         self._waiting: list[_Job] = []
         self._running: _Job | None = None
-        self._answers: queue.Queue[tuple[_Job, Any, Exception | None]] = queue.Queue()
+        self._answers: deque[tuple[_Job, Any, Exception | None]] = deque()
         self._later: deque[Callable[[], None]] = deque()
         self._stopped = False
         self._held = False
@@ -72,9 +71,8 @@ class BackgroundWorker:
         with self._condition:
             if self._stopped:
                 return
-            self._waiting = [other for other in self._waiting if other.key != key] + [job]
-            if self._running is not None and self._running.key == key:
-                self._running.cancelled.set()
+            self._forget(key)
+            self._waiting.append(job)
             self._condition.notify()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="CLIPLung", daemon=True)
@@ -110,29 +108,26 @@ class BackgroundWorker:
     def busy(self) -> bool:
         """Whether anything runs, waits, or has not been delivered."""
         with self._condition:
-            return bool(self._waiting or self._running) or bool(self._later) or not self._answers.empty()
+            return bool(self._waiting or self._running or self._later or self._answers)
 
     @property
     def keys(self) -> set[str]:
-        """Keys of what runs or waits and has not been cancelled."""
+        """Keys of what waits, runs or has not been delivered, and has not been cancelled."""
         with self._condition:
-            jobs = [*self._waiting, *([self._running] if self._running else [])]
-            return {job.key for job in jobs if not job.cancelled.is_set()}
+            return {job.key for job in [*self._waiting, *self._begun()] if not job.cancelled.is_set()}
 
     def cancel(self, key: str) -> None:
-        """Forget the jobs of a key; what runs already is not delivered."""
+        """Forget the jobs of a key; what has begun already is not delivered."""
         with self._condition:
-            self._waiting = [job for job in self._waiting if job.key != key]
-            if self._running is not None and self._running.key == key:
-                self._running.cancelled.set()
+            self._forget(key)
         self._onChange()
 
     def cancelAll(self) -> None:
         """Forget everything."""
         with self._condition:
             self._waiting.clear()
-            if self._running is not None:
-                self._running.cancelled.set()
+            for job in self._begun():
+                job.cancelled.set()
         self._onChange()
 
     def shutdown(self, timeout_s: float = 10.0) -> bool:
@@ -176,13 +171,23 @@ class BackgroundWorker:
             if self._later:
                 self._guarded(self._later.popleft())
                 continue
-            try:
-                job, answer, error = self._answers.get_nowait()
-            except queue.Empty:
+            if not self._answers:
                 break
-            self._deliver(job, answer, error)
+            self._deliver(*self._answers.popleft())
         if self._timer and not self.busy:
             self._timer.stop()
+
+    def _begun(self) -> list[_Job]:
+        """What runs, and what has ended and not been delivered; call it under the lock."""
+        ended = [job for job, _answer, _error in self._answers]
+        return ended if self._running is None else [*ended, self._running]
+
+    def _forget(self, key: str) -> None:
+        """Of this key nothing starts or is delivered any more; call it under the lock."""
+        self._waiting = [job for job in self._waiting if job.key != key]
+        for job in self._begun():
+            if job.key == key:
+                job.cancelled.set()
 
     def _deliver(self, job: _Job, answer: Any, error: Exception | None) -> None:
         if not job.cancelled.is_set() and not isinstance(error, Cancelled):
@@ -212,7 +217,7 @@ class BackgroundWorker:
                 error = problem
             with self._condition:
                 # In this order and under the lock, so that `busy` never reads False between the two.
-                self._answers.put((job, answer, error))
+                self._answers.append((job, answer, error))
                 self._running = None
 
 

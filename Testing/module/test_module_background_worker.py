@@ -58,6 +58,36 @@ def test_newest_is_answered_first_and_a_key_only_once(worker):
     assert seen == ["gate", "new", "twice", "old"]
 
 
+def ended(worker, name, seen):
+    """Submit a job, and let it end without delivering its answer."""
+    begun, done = threading.Event(), threading.Event()
+    worker.submit(name, lambda _c: begun.set() or name, seen.append, seen.append)
+    assert begun.wait(5)
+    worker.submit("after", lambda _c: done.set(), lambda _answer: None, print)
+    assert done.wait(5)
+
+
+def test_an_answer_counts_as_coming_until_it_is_delivered(worker):
+    seen = []
+    ended(worker, "a", seen)
+    assert "a" in worker.keys
+    assert worker.wait(5)
+    assert (seen, worker.keys) == (["a"], set())
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_an_answer_that_ended_before_it_was_cancelled_or_asked_again_is_not_delivered(worker, again):
+    seen = []
+    ended(worker, "a", seen)
+    if again:
+        worker.submit("a", lambda _c: "new", seen.append, seen.append)
+    else:
+        worker.cancel("a")
+    assert ("a" in worker.keys) is again
+    assert worker.wait(5)
+    assert seen == (["new"] if again else [])
+
+
 def test_what_is_cancelled_is_not_delivered(worker):
     gate, seen = Gate(), []
     worker.submit("gate", gate, seen.append, seen.append)
