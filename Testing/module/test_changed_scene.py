@@ -15,18 +15,13 @@ slicer = slicer_scene.slicer
 
 
 @pytest.fixture
-def widget(application, tiny_checkpoint_file):
-    """The module, entered, with a small untrained model already loaded, a CT and a list of points."""
-    from CLIPLungLib.inference.classifier import NoduleClassifier
-
-    opened = application.open_module()
-    opened.logic.classifier = NoduleClassifier.load(tiny_checkpoint_file, "cpu")
-    opened.enter()
+def widget(opened_module):
+    """The module with a CT and a list of points."""
     from CLIPLungGUI.selftest import addTestCT
 
     addTestCT("first")
-    opened._parameterNode.points = opened.logic.makePoints()
-    return opened
+    opened_module._parameterNode.points = opened_module.logic.makePoints()
+    return opened_module
 
 
 def click(widget, label="one", ras=None):

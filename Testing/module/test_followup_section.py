@@ -15,15 +15,11 @@ PRIOR_RAS = (-30.0, 15.0, -118.0)
 
 
 @pytest.fixture
-def widget(application, tiny_checkpoint_file):
+def widget(opened_module):
     """The module with two CTs and a nodule that is answered and selected; the section is open."""
-    from CLIPLungLib.inference.classifier import NoduleClassifier
-
-    opened = application.open_module()
-    opened.logic.classifier = NoduleClassifier.load(tiny_checkpoint_file, "cpu")
-    opened.enter()
     from CLIPLungGUI.selftest import LARGE_RAS, addTestCT
 
+    opened = opened_module
     opened._parameterNode.ct = addTestCT("now")
     addTestCT("then")
     points = opened._parameterNode.points = opened.logic.makePoints()

@@ -17,14 +17,9 @@ slicer = slicer_scene.slicer
 
 
 @pytest.fixture
-def widget(application, tiny_checkpoint_file):
+def widget(opened_module):
     """The module, entered, with a small untrained model already loaded."""
-    from CLIPLungLib.inference.classifier import NoduleClassifier
-
-    opened = application.open_module()
-    opened.logic.classifier = NoduleClassifier.load(tiny_checkpoint_file, "cpu")
-    opened.enter()
-    return opened
+    return opened_module
 
 
 def place(widget, ras, label):

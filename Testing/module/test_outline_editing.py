@@ -15,18 +15,13 @@ slicer = slicer_scene.slicer
 
 
 @pytest.fixture
-def widget(application, tiny_checkpoint_file):
-    """The module, entered, with a small untrained model already loaded, and a CT."""
-    from CLIPLungLib.inference.classifier import NoduleClassifier
-
-    opened = application.open_module()
+def widget(opened_module):
+    """The module with a CT."""
     from CLIPLungGUI.selftest import addTestCT
 
-    opened.logic.classifier = NoduleClassifier.load(tiny_checkpoint_file, "cpu")
-    opened.enter()
     addTestCT()
-    opened.outline.editing._timer.setInterval(20)
-    return opened
+    opened_module.outline.editing._timer.setInterval(20)
+    return opened_module
 
 
 @pytest.fixture
