@@ -24,7 +24,7 @@ FINGERPRINT_STEP = 4
 
 
 def require_one_spelling(table: str, patient_ids: Iterable[str]) -> None:
-    """Refuse a patient under two ids: he would be learned from and judged by the same network.
+    """Refuse a patient under two ids: the patient would be learned from and judged by the same network.
 
     Args:
         table: for the message.
@@ -42,7 +42,7 @@ def require_one_spelling(table: str, patient_ids: Iterable[str]) -> None:
         other = seen.setdefault(_spelled(patient), patient)
         if other != patient:
             raise InputError(
-                f"{table} names one patient in two ways: '{other}' and '{patient}'. Write him alike in all rows; two patients need ids that "
+                f"{table} names one patient in two ways: '{other}' and '{patient}'. Write the id alike in all rows; two patients need ids that "
                 "differ in more than case, blanks and leading zeros."
             )
 
