@@ -107,7 +107,7 @@ class CohortRow:
         if self.series_uid and found_uid and not found_uid.endswith(self.series_uid):
             raise InputError(
                 f"'{self.image}' gave the series {found_uid}, and the column {SERIES_COLUMN} names {self.series_uid}. "
-                "Give the folder of that series alone as image."
+                "Correct the UID, or give the folder of that series as image."
             )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.ct_volume import CTVolume
-from CLIPLungLib.inference.cohort_table import SERIES_COLUMN, CohortRow
+from CLIPLungLib.inference.cohort_table import CohortRow
 
 # An image, and the UID of its series or the end of it; empty where the row names none.
 RowImage = tuple[Path, str]
@@ -19,26 +19,20 @@ def image_of(row: CohortRow) -> RowImage:
 
 
 def read_image_of_row(image: RowImage, read_ct: Callable[..., CTVolume]) -> CTVolume:
-    """Read the image of a row; files that know no series are taken for the named one.
+    """Read the image of a row: its series, or what is there where that cannot be chosen.
 
     Args:
         image: see `image_of`.
         read_ct: the reader, see `CLIPLungLib.image.read`.
 
     Raises:
-        InputError: it cannot be read, or it is another series.
+        InputError: it cannot be read.
     """
     path, series_uid = image
     if not series_uid:
         return read_ct(path)
     try:
         return read_ct(path, series_uid)
-    except InputError as error:
-        refused = error
-    found = read_ct(path)
-    found_uid = found.source.get("series_uid", "")
-    if found_uid and not found_uid.endswith(series_uid):
-        raise InputError(
-            f"'{path}' gave the series {found_uid}, and the column {SERIES_COLUMN} names {series_uid}. {refused}"
-        )
-    return found
+    except InputError:
+        # A file that knows no series; of another series it is refused by `CohortRow.require_series`.
+        return read_ct(path)
