@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,8 @@ from CLIPLungLib.cli.options import EXIT_OK, add_command, add_data, add_device, 
 
 if TYPE_CHECKING:
     from CLIPLungLib.cli.options import Commands
+    from CLIPLungLib.dataset.nodule_table import Nodule
+    from CLIPLungLib.evaluation.fold_models import FinishedRun
 
 
 def add_evaluation_commands(commands: Commands) -> None:
@@ -64,18 +68,30 @@ def add_evaluation_commands(commands: Commands) -> None:
 def _evaluate(options: argparse.Namespace) -> int:
     from CLIPLungLib.dataset.nodule_table import read_nodules
     from CLIPLungLib.evaluation.comparison import evaluate
-    from CLIPLungLib.evaluation.kept_answers import keep_answers, read_kept_answers
+    from CLIPLungLib.evaluation.kept_answers import keep_answers
     from CLIPLungLib.evaluation.run_choice import read_runs
     from CLIPLungLib.evaluation.tables import results_text
 
     nodules = read_nodules(options.data)
-    runs = read_runs(options.runs) if options.runs else [read_kept_answers(options.answers, nodules)]
+    runs = read_runs(options.runs) if options.runs else [_kept_run(options.answers, nodules)]
     results = evaluate(runs, nodules, progress=progress_bar("setting"))
     print(results_text(results))
     if options.keep_answers:
         keep_answers(options.keep_answers, runs[-1], nodules)
         print(f"written: {options.keep_answers}")
     return write_figures(options.output, results)
+
+
+def _kept_run(file: Path, nodules: Sequence[Nodule]) -> FinishedRun:
+    from CLIPLungLib.evaluation.kept_answers import read_kept_answers
+
+    run = read_kept_answers(file, nodules)
+    if run.missing:
+        print(
+            f"warning: {run.missing} nodule(s) of {file} are not in the table and are left out, so the figures are those of a part",
+            file=sys.stderr,
+        )
+    return run
 
 
 def _robustness(options: argparse.Namespace) -> int:
@@ -111,13 +127,12 @@ def _saliency(options: argparse.Namespace) -> int:
 
 def _model_card(options: argparse.Namespace) -> int:
     from CLIPLungLib.dataset.nodule_table import read_nodules
-    from CLIPLungLib.evaluation.kept_answers import read_kept_answers
     from CLIPLungLib.evaluation.run_choice import main_run
     from CLIPLungLib.evaluation.tables import write_readme_table
     from CLIPLungLib.model_card.from_files import read_figures, write_model_card
 
     files, nodules = (options.results, options.robustness, options.saliency), read_nodules(options.data)
-    run = main_run(options.runs) if options.runs else read_kept_answers(options.answers, nodules)
+    run = main_run(options.runs) if options.runs else _kept_run(options.answers, nodules)
     file = write_model_card(*files, run, nodules, options.data, options.output, options.gallery)
     print(f"written: {file}")
     if options.readme:

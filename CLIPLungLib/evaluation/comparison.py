@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,8 @@ def evaluate(
 
 
 def _reference(answers: FoldAnswers, nodules: Sequence[Nodule]) -> ReaderReference:
-    return ReaderReference.of_nodules([nodules[index] for index in answers.nodule])
+    """Of the answers, in the folds of the networks that gave them: a table prepared anew may have other folds."""
+    return replace(ReaderReference.of_nodules([nodules[index] for index in answers.nodule]), fold=answers.fold)
 
 
 def _setting(

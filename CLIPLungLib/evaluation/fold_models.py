@@ -43,6 +43,7 @@ class FinishedRun:
         answers: of all folds.
         calibrations: fold -> those of its checkpoint.
         epochs: that each network was trained for.
+        missing: number of nodules that were answered for and are not in the table.
     """
 
     name: str
@@ -51,6 +52,7 @@ class FinishedRun:
     answers: FoldAnswers
     calibrations: dict[int, Calibrations]
     epochs: int
+    missing: int = 0
 
     @classmethod
     def read(cls, folder: Path) -> FinishedRun:

@@ -63,11 +63,13 @@ def keep_answers(file: Path, run: FinishedRun, nodules: Sequence[Nodule]) -> Non
 
 
 def read_kept_answers(file: Path, nodules: Sequence[Nodule]) -> FinishedRun:
-    """Read what `keep_answers` wrote.
+    """Read what `keep_answers` wrote. Answers for nodules that the table lacks are left out and counted.
+
+    The folds are those of the file: they say which network answered, whatever the table's own folds are.
 
     Args:
         file: the file.
-        nodules: all rows of the table; they must hold those answered for, in the same folds.
+        nodules: all rows of the table.
 
     Raises:
         InputError: missing, damaged, of another version, or of another table.
@@ -88,10 +90,10 @@ def read_kept_answers(file: Path, nodules: Sequence[Nodule]) -> FinishedRun:
         raise InputError(
             f"{file} holds no answers that can be read ({reason}). Write it with 'cliplung evaluate --runs RUNS --keep-answers {file}'."
         ) from error
-    place = _places(file, ids, nodules)[answers.nodule]
-    found = FinishedRun(name, Path(file), sorted(calibrations), replace(answers, nodule=place), calibrations, epochs)
-    _require_same_folds(found, nodules)
-    return found
+    rows = _rows(file, ids, nodules)
+    row = rows[answers.nodule]
+    known = replace(answers.of(row >= 0), nodule=row[row >= 0])
+    return FinishedRun(name, Path(file), sorted(calibrations), known, calibrations, epochs, int((rows < 0).sum()))
 
 
 def _kept(answers: FoldAnswers) -> dict[str, np.ndarray]:
@@ -120,23 +122,12 @@ def _answers(arrays: Mapping[str, np.ndarray]) -> FoldAnswers:
     return FoldAnswers(refused=arrays["refused"], **values)
 
 
-def _places(file: Path, ids: Sequence[str], nodules: Sequence[Nodule]) -> np.ndarray:
-    """(N,) row of every id."""
-    rows = {nodule.nodule_id: index for index, nodule in enumerate(nodules)}
-    missing = [one for one in ids if one not in rows]
-    if missing:
+def _rows(file: Path, ids: Sequence[str], nodules: Sequence[Nodule]) -> np.ndarray:
+    """(N,) row of every id in the table; -1 where the table lacks it."""
+    place = {nodule.nodule_id: index for index, nodule in enumerate(nodules)}
+    rows = np.array([place.get(one, -1) for one in ids], dtype=np.int64)
+    if (rows < 0).all():
         raise InputError(
-            f"{file} answers for {len(missing)} nodule(s) that the table lacks, such as '{missing[0][:60]}'. Give the data folder of that run."
+            f"{file} answers for no nodule of the table (it has '{''.join(ids[:1])[:60]}'). Give the data folder of that run."
         )
-    return np.array([rows[one] for one in ids], dtype=np.int64)
-
-
-def _require_same_folds(run: FinishedRun, nodules: Sequence[Nodule]) -> None:
-    table = np.array([nodules[index].fold for index in run.answers.nodule], dtype=np.int64)
-    other = np.flatnonzero(table != run.answers.fold)
-    if other.size:
-        nodule = nodules[run.answers.nodule[other[0]]]
-        raise InputError(
-            f"{run.source} has nodule '{nodule.nodule_id}' in fold {run.answers.fold[other[0]]}, the table in fold {nodule.fold}. "
-            "Give the data folder of that run."
-        )
+    return rows
