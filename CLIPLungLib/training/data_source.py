@@ -1,4 +1,4 @@
-"""Where the data of a training come from, and what a checkpoint keeps of it."""
+"""The data that a training uses, and the record of them in a checkpoint."""
 
 from __future__ import annotations
 
@@ -42,19 +42,23 @@ class DataSource:
         return cls(data_name(folder, nodules), holds_lidc(nodules), data_sha256(patches, nodules))
 
     def require_unseen(self, init: Checkpoint) -> None:
-        """Refuse to cross-validate a network that has learned from the very patients it would be judged by.
+        """Refuse to cross-validate a network on patients that it was trained on.
 
-        Every fold would then be answered by a network that knows it, and calibrations fitted on such answers promise too much.
+        No prediction would be out of fold, and calibrations fitted on such predictions would be overconfident.
 
         Raises:
-            InputError: the checkpoint has learned from this collection.
+            InputError: the checkpoint was trained on this collection.
         """
         seen = learned_from(init)
-        names = {self.name, *([LIDC] if self.is_lidc else [])}
-        if any(entry.get("name") in names or entry.get("sha256") == self.sha256 for entry in seen):
+        if self.is_lidc and any(entry.get("name") == LIDC for entry in seen):
             raise InputError(
-                f"The weights to start with have learned from '{self.name}' already, so cross-validation on it would judge a network by "
-                "patients it knows. Train anew without --init, or start from weights that have not seen these patients. If only the "
+                f"The weights of --init were trained on {LIDC}, and '{self.name}' holds nodules or patients whose ids begin with {LIDC}: "
+                "cross-validation would test a network on patients that it was trained on. Leave these cases out, or train without --init."
+            )
+        if any(entry.get("name") == self.name or entry.get("sha256") == self.sha256 for entry in seen):
+            raise InputError(
+                f"The weights of --init were trained on '{self.name}' already: cross-validation would test a network on patients that it "
+                "was trained on. Train without --init, or start from weights that were not trained on these patients. If only the "
                 'names are the same, change "name" in prepared.json of the data folder.'
             )
 

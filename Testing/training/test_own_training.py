@@ -137,7 +137,7 @@ def test_changed_table_is_noticed(tuned, tiny_checkpoint_file, capsys):
 def test_weights_that_know_these_patients_are_refused(tuned, capsys, command):
     assert main(train_words(tuned, tuned / "run" / "cliplung.safetensors", command)) == 2
     error = capsys.readouterr().err
-    assert "have learned from 'hospital' already" in error
+    assert "were trained on 'hospital' already" in error
     assert "without --init" in error
 
 
@@ -146,7 +146,7 @@ def test_the_bundled_weights_know_lidc_and_other_names_do_not_hide_it(tuned, tmp
     init = load_checkpoint()
     assert [entry["name"] for entry in learned_from(init)] == ["LIDC-IDRI"]
     (tmp_path / "prepared.json").write_text('{"name": "mine"}', encoding="utf-8")
-    with pytest.raises(InputError, match="have learned from 'mine' already"):
+    with pytest.raises(InputError, match="trained on LIDC-IDRI, and 'mine' holds nodules or patients whose ids begin"):
         DataSource.of(tmp_path, nodules, tiny_patches()).require_unseen(init)
     other = DataSource.of(tmp_path, NODULES, tiny_patches())
     assert (other.name, other.is_lidc) == ("mine", False)
@@ -154,7 +154,7 @@ def test_the_bundled_weights_know_lidc_and_other_names_do_not_hide_it(tuned, tmp
     # The same data under another name.
     seen = load_checkpoint(tuned / "run" / "cliplung.safetensors")
     known = replace(other, sha256=seen.provenance["learned_from"][0]["sha256"])
-    with pytest.raises(InputError, match="have learned from"):
+    with pytest.raises(InputError, match="were trained on 'mine' already"):
         known.require_unseen(seen)
 
 
