@@ -106,7 +106,7 @@ def network_figures(row: Row, answers: Mapping[str, FoldAnswers], judged: Mappin
     return found
 
 
-def floor_figures(judged: Mapping[str, Judged]) -> dict[str, Figure]:
+def baseline_figures(judged: Mapping[str, Judged]) -> dict[str, Figure]:
     """Those of the readers' diameter: a network that sees no more than the size."""
     found: dict[str, Figure] = {}
     for own in judged.values():

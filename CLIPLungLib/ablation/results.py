@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from CLIPLungLib.ablation.figures import SETTING_OF, Judged, floor_figures, network_figures
+from CLIPLungLib.ablation.figures import SETTING_OF, Judged, baseline_figures, network_figures
 from CLIPLungLib.ablation.rows import ROWS, WITH_TEXT, WITHOUT_TEXT, Row
 from CLIPLungLib.ablation.run import AblationData, Part
 from CLIPLungLib.dataset.nodule_table import fewest_readers
@@ -60,7 +60,9 @@ def results_of(
             name: {"nodules": len(one.nodule), "patients": len(np.unique(one.reference.patient))}
             for name, one in judged.items()
         },
-        "floor": {key: _estimate([figure], judged[SETTING_OF[key]]) for key, figure in floor_figures(judged).items()},
+        "baseline": {
+            key: _estimate([figure], judged[SETTING_OF[key]]) for key, figure in baseline_figures(judged).items()
+        },
         "figures": {name: _row(by_seed, judged) for name, by_seed in figures.items()},
         "differences": _differences(figures, judged),
         "missing": [

@@ -105,7 +105,7 @@ def _method_text(results: Mapping[str, Any]) -> str:
 
 
 def _figures_table(results: Mapping[str, Any]) -> str:
-    rows = {SIZE: results["floor"], **results["figures"]}
+    rows = {SIZE: results["baseline"], **results["figures"]}
     keys = [key for key in SETTING_OF if any(key in own for own in rows.values())]
     header = ["", "seeds", *(f"{LABELS[key]} (n = {_most(rows, key)})" for key in keys)]
     body = [

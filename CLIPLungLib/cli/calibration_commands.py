@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from CLIPLungLib.calibration.sample_size import PowerStatement
     from CLIPLungLib.cli.options import Commands
     from CLIPLungLib.evaluation.bootstrap import Estimate
-    from CLIPLungLib.evaluation.local_comparison import Comparison
     from CLIPLungLib.inference.checkpoint import Checkpoint
-    from CLIPLungLib.training.local_calibration import LocalCalibration
+    from CLIPLungLib.recalibration.comparison import Comparison
+    from CLIPLungLib.recalibration.fit import LocalCalibration
 
 SUFFIX = ".safetensors"
 
@@ -39,13 +39,13 @@ def add_calibration_commands(commands: Commands) -> None:
 def _calibrate(options: argparse.Namespace) -> int:
     from datetime import date
 
-    from CLIPLungLib.evaluation.local_comparison import compare_calibrations
     from CLIPLungLib.inference.calibrated_result import require_calibrations
     from CLIPLungLib.inference.checkpoint import save_checkpoint
     from CLIPLungLib.inference.classifier import NoduleClassifier
-    from CLIPLungLib.training.local_answers import answer_cases
-    from CLIPLungLib.training.local_calibration import calibrate_locally, require_enough
-    from CLIPLungLib.training.local_cases import read_local_cases
+    from CLIPLungLib.recalibration.answers import answer_cases
+    from CLIPLungLib.recalibration.cases import read_local_cases
+    from CLIPLungLib.recalibration.comparison import compare_calibrations
+    from CLIPLungLib.recalibration.fit import calibrate_locally, require_enough
 
     _require_new_file(options.output)
     local = read_local_cases(options.table)
@@ -114,7 +114,7 @@ def _left_out_lines(left_out: Mapping[str, str], count: int) -> Iterator[str]:
 
 def _lines(found: LocalCalibration, compared: Mapping[str, Comparison], notes: tuple[str, ...]) -> Iterator[str]:
     from CLIPLungLib.calibration.truth import truth_phrase
-    from CLIPLungLib.evaluation.local_comparison import LABELS, verdict
+    from CLIPLungLib.recalibration.comparison import LABELS, verdict
 
     truth = found.calibrations.truth
     yield from (f"note: {note}" for note in notes)

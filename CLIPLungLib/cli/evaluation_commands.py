@@ -106,9 +106,9 @@ def _robustness(options: argparse.Namespace) -> int:
 
 def _saliency(options: argparse.Namespace) -> int:
     from CLIPLungLib.dataset.nodule_table import read_nodules
-    from CLIPLungLib.evaluation.saliency import measure_saliency
-    from CLIPLungLib.evaluation.saliency_methods import chosen_methods
     from CLIPLungLib.model_card.saliency_table import saliency_table
+    from CLIPLungLib.saliency.methods import chosen_methods
+    from CLIPLungLib.saliency.run import measure_saliency
 
     methods, nodules = chosen_methods(options.methods), read_nodules(options.data)
     found = measure_saliency(

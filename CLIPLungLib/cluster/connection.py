@@ -96,7 +96,7 @@ def local_workers(count: int) -> Iterator[Client]:
         security = Security.temporary()
     except ImportError as error:
         raise MissingPackageError(
-            "Worker processes need the package 'cryptography', which keeps others out: pip install 'cliplung[cluster]'."
+            "Worker processes need the package 'cryptography', which keeps others out: pip install cryptography"
         ) from error
     settings = {
         "distributed.scheduler.allowed-failures": LOCAL_DEATHS_ALLOWED,
@@ -144,7 +144,7 @@ def _require_distributed() -> None:
         import distributed
     except ImportError as error:
         raise MissingPackageError(
-            "A cohort on several processes or machines needs the package 'distributed': pip install 'cliplung[cluster]'."
+            "A cohort on several processes or machines needs the package 'distributed': pip install distributed cryptography"
         ) from error
     del distributed
 

@@ -135,7 +135,7 @@ def _write_scene(
     output: Path, ct: CTVolume, points: Sequence[DemoPoint], results: Sequence[NoduleResult]
 ) -> Iterator[str]:
     if importlib.util.find_spec("slicer") is None:
-        yield "No scene and no slice pictures: the package slicer-core is not installed (pip install 'cliplung[slicer]')."
+        yield "No scene and no slice pictures: the package slicer-core is not installed (pip install slicer-core)."
         return
     from CLIPLungLib.demo.slicer_core_host import StandaloneSlicer
     from CLIPLungLib.scene.result_store import show_result

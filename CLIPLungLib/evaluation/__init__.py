@@ -1,1 +1,1 @@
-"""Evaluation: out-of-fold metrics, robustness, saliency. Needs the packages of the extra `train`."""
+"""Evaluation: out-of-fold metrics, robustness, tables. Needs the packages of the extra `train`."""

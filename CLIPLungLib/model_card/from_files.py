@@ -13,7 +13,7 @@ import numpy as np
 from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.bootstrap import Estimate
-from CLIPLungLib.evaluation.comparison import BESIDE_ONE_READER, READERS_DIAMETER, size_floors
+from CLIPLungLib.evaluation.comparison import BESIDE_ONE_READER, READERS_DIAMETER, size_baselines
 from CLIPLungLib.evaluation.cross_fitting import network_predictions
 from CLIPLungLib.evaluation.figures import AUC_ABOVE_3, SIGN_LABELS
 from CLIPLungLib.evaluation.fold_models import FinishedRun
@@ -96,7 +96,7 @@ def _card_predictions(
     chosen = judged_answers(main_setting(run.answers, nodules), run.answers, nodules)
     reference = ReaderReference.of_nodules(rows)
     own = network_predictions(run.answers, run.calibrations).of(chosen)
-    floor = size_floors(run, nodules, chosen)[READERS_DIAMETER].of(chosen)
+    baseline = size_baselines(run, nodules, chosen)[READERS_DIAMETER].of(chosen)
     measured_mm = own_diameter_mm(run, run.answers)[chosen]
     outlined = np.isfinite(run.answers.diameter_mm[chosen])
     predictions = CardPredictions(
@@ -105,7 +105,7 @@ def _card_predictions(
         probability=own.probability,
         size_mm=reference.diameter_mm[chosen],
         measured_mm=np.where(outlined, measured_mm, np.nan),
-        size_probability=floor.probability if floor.is_known.all() else None,
+        size_probability=baseline.probability if baseline.is_known.all() else None,
         auc_intervals=auc_intervals,
     )
     return predictions, [rows[index] for index in np.flatnonzero(chosen)]

@@ -14,7 +14,7 @@ from CLIPLungLib.atomic_write import writing
 from CLIPLungLib.version import __version__
 
 PAPER, INK, SOFT, GRID = "#ffffff", "#1b2430", "#5b6675", "#e3e7ec"
-# Okabe and Ito's blue and vermilion differ in hue and lightness; the floor is also drawn hollow or dashed.
+# Okabe and Ito's blue and vermilion differ in hue and lightness; the baseline is also drawn hollow or dashed.
 MODEL, OTHER = "#0072b2", "#d55e00"
 # Twice what a page shows at 600 pixels, for sharp screens.
 WIDTH_INCHES, DPI = 6.0, 200

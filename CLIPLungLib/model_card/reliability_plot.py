@@ -12,15 +12,15 @@ from CLIPLungLib.model_card.plot_style import MODEL, OTHER, SOFT, TEXT_POINTS, d
 BINS = 10
 
 
-def reliability_figure(positive: np.ndarray, model: np.ndarray, floor: np.ndarray | None = None) -> Figure:
+def reliability_figure(positive: np.ndarray, model: np.ndarray, baseline: np.ndarray | None = None) -> Figure:
     """Reliability diagrams with 95 % intervals per bin, and below each how many nodules are in the bins.
 
     Args:
         positive: (N,) bool, whether the readers' mean rating exceeds 3.
         model: (N,) out-of-fold probability.
-        floor: (N,) the same from the diameter alone; beside the model's when given.
+        baseline: (N,) the same from the diameter alone; beside the model's when given.
     """
-    shown = [("Model", model, MODEL)] + ([("Size alone", floor, OTHER)] if floor is not None else [])
+    shown = [("Model", model, MODEL)] + ([("Size alone", baseline, OTHER)] if baseline is not None else [])
     figure = new_figure(4.1)
     grid = figure.subplots(2, len(shown), sharex=True, sharey="row", height_ratios=(3.2, 1), squeeze=False)
     for column, (name, probability, color) in enumerate(shown):

@@ -16,7 +16,7 @@ APART = 0.15
 
 
 def saliency_figure(found: Mapping[str, Any]) -> Figure:
-    """Four panels of what `evaluation.saliency_summary.summarise` found, for its first method."""
+    """Four panels of what `saliency.summary.summarise` found, for its first method."""
     first = next(iter(found["cascade"]))
     figure = new_figure(6.6)
     panels = figure.subplots(2, 2)

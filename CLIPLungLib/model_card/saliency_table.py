@@ -1,4 +1,4 @@
-"""The evaluation of heat maps on the card: the figures of `evaluation.saliency_summary.summarise` as tables."""
+"""The evaluation of heat maps on the card: the figures of `saliency.summary.summarise` as tables."""
 
 from __future__ import annotations
 

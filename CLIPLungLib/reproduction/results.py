@@ -1,4 +1,4 @@
-"""The figures of a reproduction: accuracy and AUC by both splits, the size-only floor, and paired differences.
+"""The figures of a reproduction: accuracy and AUC by both splits, the size-only baseline, and paired differences.
 
 Every figure is over all folds at once, with a patient bootstrap. While parts are missing, a split is judged on the folds that all
 rows have answered.
@@ -102,43 +102,51 @@ def _judge_setting(answers: Answers, setting: Setting) -> dict[str, Any]:
     nodules = answers.nodules
     judged = np.flatnonzero(np.isin(nodules.label, setting.judged))
     judge = _Judge(setting, nodules.label[judged], patient_weights(nodules.patient[judged]))
-    told: dict[tuple[str, str], np.ndarray] = {}
-    for split in SPLITS:
-        folds = answers.judged_folds(setting.task, split)
-        if not folds:
-            continue
-        is_judged = np.isin(nodules.fold[split], folds)[:, None]
-        told[SIZE, split] = np.where(is_judged, _size_logits(nodules, setting.task, split), np.nan)[judged]
-        for row in answers.rows(setting.task, split):
-            told[row.name, split] = answers.logits(setting.task, split, row)[judged]
-    names = [name for name in (SIZE, *ROWS) if any((name, split) in told for split in SPLITS)]
-    figures = {
-        name: {split: judge.figures(told[name, split]) for split in SPLITS if (name, split) in told} for name in names
-    }
-    leak = {
-        name: judge.difference(told[name, BY_NODULE], told[name, BY_PATIENT])
-        for name in names
-        if all((name, split) in told for split in SPLITS)
-    }
-    pairs = [(name, SIZE) for name in names if name != SIZE]
-    pairs += [
-        (name, CROSS_ENTROPY) for name in (*[n for n in ROWS if n != CLIP_LUNG and n != CROSS_ENTROPY], CLIP_LUNG)
-    ]
-    gain: dict[str, dict[str, Any]] = {}
-    for name, other in pairs:
-        for split in SPLITS:
-            if (name, split) in told and (other, split) in told:
-                difference = judge.difference(told[name, split], told[other, split])
-                gain.setdefault(f"{name} over {other}", {})[split] = difference
+    logits = _logits_of_setting(answers, setting, judged)
     return {
         "words": setting.words,
         "folds": {split: answers.judged_folds(setting.task, split) for split in SPLITS},
         "nodules": len(judged),
         "patients": len(np.unique(nodules.patient[judged])),
-        "figures": figures,
-        "nodule_less_patient_split": leak,
-        "gain": gain,
+        "figures": {
+            name: {split: judge.figures(values) for split, values in by_split.items()}
+            for name, by_split in logits.items()
+        },
+        "nodule_less_patient_split": {
+            name: judge.difference(by_split[BY_NODULE], by_split[BY_PATIENT])
+            for name, by_split in logits.items()
+            if len(by_split) == len(SPLITS)
+        },
+        "gain": _gains(judge, logits),
     }
+
+
+def _logits_of_setting(answers: Answers, setting: Setting, judged: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """Row of the table (the size-only baseline first) -> split -> (n, K) logits of the judged nodules; NaN for folds not judged."""
+    nodules, found = answers.nodules, dict[str, dict[str, np.ndarray]]()
+    for split in SPLITS:
+        folds = answers.judged_folds(setting.task, split)
+        if not folds:
+            continue
+        is_judged = np.isin(nodules.fold[split], folds)[:, None]
+        size = np.where(is_judged, _size_logits(nodules, setting.task, split), np.nan)
+        found.setdefault(SIZE, {})[split] = size[judged]
+        for row in answers.rows(setting.task, split):
+            found.setdefault(row.name, {})[split] = answers.logits(setting.task, split, row)[judged]
+    return {name: found[name] for name in (SIZE, *ROWS) if name in found}
+
+
+def _gains(judge: _Judge, logits: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, Any]]:
+    """Differences of every row to the size-only baseline, and of every row with texts to cross entropy; CLIP-Lung last."""
+    with_texts = [name for name in ROWS if name not in (CROSS_ENTROPY, CLIP_LUNG)] + [CLIP_LUNG]
+    pairs = [(name, SIZE) for name in logits if name != SIZE] + [(name, CROSS_ENTROPY) for name in with_texts]
+    gains: dict[str, dict[str, Any]] = {}
+    for name, other in pairs:
+        for split in SPLITS:
+            if split in logits.get(name, {}) and split in logits.get(other, {}):
+                difference = judge.difference(logits[name][split], logits[other][split])
+                gains.setdefault(f"{name} over {other}", {})[split] = difference
+    return gains
 
 
 class _Judge:
@@ -205,7 +213,7 @@ def _size_logits(nodules: NoduleSet, task: Task, split: str) -> np.ndarray:
         from sklearn.linear_model import LogisticRegression
     except ImportError as error:
         raise MissingPackageError(
-            "The size-only floor needs the package 'scikit-learn': pip install 'cliplung[train]'."
+            "The size-only baseline needs the package 'scikit-learn': pip install scikit-learn"
         ) from error
     feature = nodules.log_diameter[:, None]
 

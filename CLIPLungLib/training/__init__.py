@@ -1,4 +1,4 @@
-"""Training, calibration and evaluation on LIDC-IDRI. Its modules need the packages of the extra `train`."""
+"""Training and cross-validation on a data folder. Needs the packages of the extra `train`."""
 
 from pathlib import Path
 

@@ -130,16 +130,16 @@ def test_small_and_large_diameters_do_not_count():
     nodules = [replace(one, diameter_mm=sizes.get(index, one.diameter_mm)) for index, one in enumerate(NODULES)]
     found = results_of({part("all"): RIGHT}, replace(DATA, nodules=nodules), RECIPE)
     assert found["figures"]["all"][DIAMETER_ERROR]["n"] == 8
-    # Without a size there is no floor for that nodule.
-    assert (found["floor"][SPEARMAN_MALIGNANCY]["n"], found["figures"]["all"][SPEARMAN_MALIGNANCY]["n"]) == (10, 11)
+    # Without a size there is no baseline for that nodule.
+    assert (found["baseline"][SPEARMAN_MALIGNANCY]["n"], found["figures"]["all"][SPEARMAN_MALIGNANCY]["n"]) == (10, 11)
 
 
-def test_the_readers_diameter_is_the_floor_on_the_same_nodules():
+def test_the_readers_diameter_is_the_baseline_on_the_same_nodules():
     found = results({part("all"): WRONG})
     # The made-up classes differ in diameter without overlap.
-    assert found["floor"][AUC_STRICT]["value"] == found["floor"][CONTEXT_AUC]["value"] == 1
-    assert found["floor"][AUC_STRICT]["n"] == found["figures"]["all"][AUC_STRICT]["n"]
-    assert DIAMETER_ERROR not in found["floor"]
+    assert found["baseline"][AUC_STRICT]["value"] == found["baseline"][CONTEXT_AUC]["value"] == 1
+    assert found["baseline"][AUC_STRICT]["n"] == found["figures"]["all"][AUC_STRICT]["n"]
+    assert DIAMETER_ERROR not in found["baseline"]
     assert "| size only: readers' diameter |  | 1.000 (1.000 to 1.000) |" in results_text(found)
 
 

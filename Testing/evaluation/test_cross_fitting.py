@@ -1,4 +1,4 @@
-"""Reader reference, cross-fitted predictions, floors and the figures of both."""
+"""Reader reference, cross-fitted predictions, baselines and the figures of both."""
 
 from __future__ import annotations
 
@@ -117,11 +117,11 @@ def compared(nodules, repeats=50):
 def test_differences_are_paired_and_a_perfect_answer_wins(nodules):
     found, gains = compared(nodules)
     assert found[SHIPPED][AUC_ABOVE_3]["value"] == 1.0
-    gain, floor = gains[SHIPPED][AUC_ABOVE_3], found[READERS_DIAMETER][AUC_ABOVE_3]
-    assert gain["value"] == pytest.approx(1 - floor["value"])
+    gain, baseline = gains[SHIPPED][AUC_ABOVE_3], found[READERS_DIAMETER][AUC_ABOVE_3]
+    assert gain["value"] == pytest.approx(1 - baseline["value"])
     assert gain["interval"][0] > 0
-    # A paired interval is that of the floor mirrored, as the other side never changes.
-    assert gain["interval"][0] == pytest.approx(1 - floor["interval"][1])
+    # A paired interval is that of the baseline mirrored, as the other side never changes.
+    assert gain["interval"][0] == pytest.approx(1 - baseline["interval"][1])
 
 
 def test_every_figure_has_a_label_and_exactly_3_is_left_out_of_one_auc_alone(nodules):

@@ -16,7 +16,7 @@ from CLIPLungLib.evaluation.similar_figures import (
     chosen_metric,
     compare_metrics,
     metrics_of_folds,
-    told_by_neighbours,
+    neighbour_predictions,
 )
 from CLIPLungLib.evaluation.similar_metrics import METRICS
 from CLIPLungLib.evaluation.similar_tables import BEGIN, END, similar_tables, write_similar_tables
@@ -53,22 +53,22 @@ def weights(run, tiny_checkpoint_file):
 def test_neighbours_are_never_of_the_own_fold():
     nodules = rated()
     readers = np.where(nodules.fold == 2, 1000.0, 0.0)[:, None].repeat(len(COMPARED), axis=1)
-    told, distance = told_by_neighbours(replace(nodules, readers=readers), [BY_SIZE] * 5)
-    assert (told[nodules.fold == 2] == 0).all()
-    assert told[nodules.fold != 2].max() > 0
+    predicted, distance = neighbour_predictions(replace(nodules, readers=readers), [BY_SIZE] * 5)
+    assert (predicted[nodules.fold == 2] == 0).all()
+    assert predicted[nodules.fold != 2].max() > 0
     assert (distance > 0).all()
 
 
-def test_told_is_the_mean_of_the_ten_nearest_where_they_know():
+def test_the_prediction_is_the_mean_of_the_ten_nearest_where_they_are_known():
     nodules = rated()
     nodules.readers[::7] = np.nan
-    told, distance = told_by_neighbours(nodules, [BY_SIZE] * 5)
+    predicted, distance = neighbour_predictions(nodules, [BY_SIZE] * 5)
     others = nodules.fold != nodules.fold[0]
     center, transform = BY_SIZE.fit(nodules.features[others])
     places = (nodules.features - center) @ transform
     gaps = np.linalg.norm(places[others] - places[0], axis=1)
     nearest = np.argsort(gaps)[:10]
-    np.testing.assert_allclose(told[0], np.nanmean(nodules.readers[others][nearest], axis=0))
+    np.testing.assert_allclose(predicted[0], np.nanmean(nodules.readers[others][nearest], axis=0))
     assert distance[0] == pytest.approx(gaps[nearest].mean())
 
 
@@ -112,9 +112,9 @@ def test_figures_compare_neighbours_and_network_on_the_same_nodules():
     nodules = rated()
     nodules.network[:, 0] = -nodules.readers[:, 0]
     nodules.readers[:9, 0] = np.nan
-    told = nodules.readers.copy()
-    told[20:23, 0] = np.nan
-    found = agreements(nodules, told)["malignancy"]
+    predicted = nodules.readers.copy()
+    predicted[20:23, 0] = np.nan
+    found = agreements(nodules, predicted)["malignancy"]
     assert found.neighbours.n == found.network.n == 100 - 12
     assert (found.neighbours.value, found.network.value) == (1.0, -1.0)
 

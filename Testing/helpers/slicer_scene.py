@@ -25,7 +25,7 @@ SPEC = PatchSpec(shape=(25, 64, 64), spacing_mm=(2.0, 0.75, 0.75))
 
 def _slicer_core_or_skip():
     if importlib.util.find_spec("slicer") is None:
-        pytest.skip("slicer-core is not installed (pip install 'cliplung[slicer]')", allow_module_level=True)
+        pytest.skip("slicer-core is not installed (pip install slicer-core)", allow_module_level=True)
     module = importlib.import_module("slicer")
     if not hasattr(module, "vtkMRMLScene"):
         pytest.skip("the package 'slicer' found is not slicer-core but one that shap brings", allow_module_level=True)

@@ -38,6 +38,8 @@ ORDER: tuple[tuple[tuple[str, ...], str], ...] = (
     (("phantom",), "the synthetic chest takes the shapes of its nodules from lidc"),
     (("training",), "learns from a data folder"),
     (("evaluation",), "evaluates trained networks on left-out folds, end to end"),
+    (("saliency",), "evaluates heat maps on left-out folds, by the figures of evaluation"),
+    (("recalibration",), "refits a trained network to local cases, and compares by the figures of evaluation"),
     (("reproduction",), "the paper's own method, judged by the figures of evaluation"),
     (("ablation",), "what each term of our own method adds, judged by the figures of evaluation"),
     (("report",), "shows an answer as picture or DICOM"),

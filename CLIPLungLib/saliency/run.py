@@ -17,10 +17,10 @@ from CLIPLungLib.dataset.nodule_images import TRUE_CONTEXT
 from CLIPLungLib.dataset.nodule_table import IMAGE_KINDS, MASK_KINDS, Nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.fold_models import FoldModel, fold_models, folds_of_run
-from CLIPLungLib.evaluation.saliency_case import CLICK_MM, JudgedCase, judge_case
-from CLIPLungLib.evaluation.saliency_question import Method
-from CLIPLungLib.evaluation.saliency_summary import summarise
 from CLIPLungLib.inference.checkpoint import Checkpoint
+from CLIPLungLib.saliency.judged_case import CLICK_MM, JudgedCase, judge_case
+from CLIPLungLib.saliency.map_input import Method
+from CLIPLungLib.saliency.summary import summarise
 
 # A nodule and the kind of its image.
 Case = tuple[Nodule, str]
@@ -36,7 +36,7 @@ def measure_saliency(
     device: str = "auto",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
-    """Figures of `saliency_summary.summarise` over all images with an outline, each by the network that was not trained on its patient.
+    """Figures of `summary.summarise` over all images with an outline, each by the network that was not trained on its patient.
 
     Args:
         run: folder of a finished cross-validation.

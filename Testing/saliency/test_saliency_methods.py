@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from CLIPLungLib.evaluation.saliency_controls import BLOB_SD_MM, CONTROLS, blob_at
-from CLIPLungLib.evaluation.saliency_methods import METHODS, integrated_gradients, occlusion
-from CLIPLungLib.evaluation.saliency_question import HARMLESS, SUSPICIOUS, Question
-from CLIPLungLib.evaluation.weight_randomisation import cascade, layer_names, layers
 from CLIPLungLib.image.patch import Patch, PatchSpec
 from CLIPLungLib.model.network import CLIPLungNetwork, NetworkConfig
 from CLIPLungLib.model.second_reader import SecondReader
+from CLIPLungLib.saliency.controls import BLOB_SD_MM, CONTROLS, blob_at
+from CLIPLungLib.saliency.map_input import HARMLESS, SUSPICIOUS, MapInput
+from CLIPLungLib.saliency.methods import METHODS, integrated_gradients, occlusion
+from CLIPLungLib.saliency.weight_randomisation import cascade, layer_names, layers
 
 SPEC = PatchSpec(shape=(5, 32, 32), spacing_mm=(2.0, 1.0, 1.0))
 CENTER_RAS = np.array([3.0, -4.0, 50.0])
@@ -27,13 +27,13 @@ def network_of(encoder: str = "slice") -> CLIPLungNetwork:
     return CLIPLungNetwork(NetworkConfig(encoder=encoder, planes=5, pixels=32, text_dim=8)).eval().requires_grad_(False)
 
 
-def question_of(network: CLIPLungNetwork, side: float = SUSPICIOUS) -> Question:
+def map_input_of(network: CLIPLungNetwork, side: float = SUSPICIOUS) -> MapInput:
     """A ball of soft tissue in lung, a quarter of the plane off the middle."""
     hu = np.full(SPEC.shape, -850, np.float32)
     hu[1:3, 4:12, 20:28] = 40
     patch = Patch(CENTER_RAS, hu, EXISTS, SPEC.grid_to_ras(CENTER_RAS), 1.0)
     planes, exists = torch.from_numpy(SPEC.normalise(hu))[None], torch.from_numpy(EXISTS)[None]
-    return Question(network, None, planes, exists, patch, SPEC, CENTER_RAS, side, None)
+    return MapInput(network, None, planes, exists, patch, SPEC, CENTER_RAS, side, None)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_every_map_is_on_the_patchs_grid_in_0_to_1_and_dark_in_absent_planes(net
         pytest.importorskip("captum", reason="needs the extra 'train'")
     network = networks[encoder]
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    heats = [{**METHODS, **CONTROLS}[name](question_of(network, side)) for side in (SUSPICIOUS, HARMLESS)]
+    heats = [{**METHODS, **CONTROLS}[name](map_input_of(network, side)) for side in (SUSPICIOUS, HARMLESS)]
     for heat in heats:
         assert heat.shape == SPEC.shape
         assert np.isfinite(heat).all()
@@ -65,7 +65,7 @@ def test_the_two_sides_never_claim_the_same_voxel_fully(networks, name):
     if name == "integrated_gradients":
         pytest.importorskip("captum", reason="needs the extra 'train'")
     for_suspicion, for_harmlessness = (
-        METHODS[name](question_of(networks["slice"], side)) for side in (SUSPICIOUS, HARMLESS)
+        METHODS[name](map_input_of(networks["slice"], side)) for side in (SUSPICIOUS, HARMLESS)
     )
     assert not np.array_equal(for_suspicion, for_harmlessness)
     # Both are in units of the stronger side; what interpolation mixes between two cells is faint.
@@ -84,11 +84,11 @@ class _Brightness(torch.nn.Module):
 
 def test_integrated_gradients_are_the_brightness_above_lung():
     pytest.importorskip("captum", reason="needs the extra 'train'")
-    question = question_of(_Brightness())
-    heat = integrated_gradients(question)
+    map_input = map_input_of(_Brightness())
+    heat = integrated_gradients(map_input)
     assert (heat[1:3, 4:12, 20:28] > 0.9).all()
-    assert (heat[question.patch.hu < 0] < 1e-3).all()
-    assert not integrated_gradients(replace(question, side=HARMLESS)).any()
+    assert (heat[map_input.patch.hu < 0] < 1e-3).all()
+    assert not integrated_gradients(replace(map_input, side=HARMLESS)).any()
 
 
 def test_occlusion_points_at_the_planes_and_the_place_the_answer_hangs_on(networks):
@@ -108,9 +108,9 @@ def test_occlusion_points_at_the_planes_and_the_place_the_answer_hangs_on(networ
 
             return Output
 
-    question = question_of(_Cells())
-    question.planes[:, :, 20:, :8] = 0.9  # bright in every plane, also in the fourth, whose group is another
-    heat = occlusion(question)
+    map_input = map_input_of(_Cells())
+    map_input.planes[:, :, 20:, :8] = 0.9  # bright in every plane, also in the fourth, whose group is another
+    heat = occlusion(map_input)
     assert heat[0, 20:, :8].min() > 0
     assert heat[1, 6, 24] > 0.1
     assert heat[3, 6, 24] < 0.01
@@ -118,7 +118,7 @@ def test_occlusion_points_at_the_planes_and_the_place_the_answer_hangs_on(networ
 
 
 def test_blob_lies_at_the_click_and_falls_off_in_mm():
-    patch = question_of(None).patch
+    patch = map_input_of(None).patch
     blob = blob_at(CENTER_RAS, patch)
     assert blob.shape == SPEC.shape
     assert blob.max() < 1.0  # an even number of rows has no middle one
@@ -166,8 +166,8 @@ def test_the_second_reader_loses_what_it_learned_last():
     assert not torch.equal(changed.coefficients, reader.coefficients)
     assert torch.equal(changed.coefficients.sort(dim=0).values, reader.coefficients.sort(dim=0).values)
     assert not torch.equal(changed.features.trunk.stem[0][0].weight, reader.features.trunk.stem[0][0].weight)
-    question = replace(question_of(network), second_reader=reader)
-    assert not np.allclose(METHODS["shipped"](question), METHODS["shipped"](question_of(network)))
+    map_input = replace(map_input_of(network), second_reader=reader)
+    assert not np.allclose(METHODS["shipped"](map_input), METHODS["shipped"](map_input_of(network)))
 
 
 def test_random_weights_are_those_of_their_seed():

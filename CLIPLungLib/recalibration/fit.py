@@ -19,7 +19,7 @@ from CLIPLungLib.calibration.truth import Truth
 from CLIPLungLib.calibration.updating import Update, unchanged, update_calibration
 from CLIPLungLib.dataset.case_table import Case
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.training.local_answers import LocalAnswers
+from CLIPLungLib.recalibration.answers import LocalAnswers
 from CLIPLungLib.vocabulary import CLASSES, EVENT_ABOVE, reached_cuts
 
 # With an event, and without: below, neither a shift nor its error means anything.

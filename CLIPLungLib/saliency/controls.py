@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from CLIPLungLib.evaluation.saliency_question import Method, Question
 from CLIPLungLib.image.patch import Patch
+from CLIPLungLib.saliency.map_input import MapInput, Method
 
 # A Gaussian as wide at half its height as the median nodule of LIDC-IDRI.
 BLOB_SD_MM = 9.0 / 2.355
@@ -14,17 +14,17 @@ BLOB_SD_MM = 9.0 / 2.355
 RANDOM_SD_MM = 3.0
 
 
-def blob(question: Question) -> np.ndarray:
+def blob(map_input: MapInput) -> np.ndarray:
     """A Gaussian at the click, as wide as the typical nodule, independent of the image."""
-    return np.asarray(blob_at(question.click_ras, question.patch) * question.patch.exists[:, None, None])
+    return np.asarray(blob_at(map_input.click_ras, map_input.patch) * map_input.patch.exists[:, None, None])
 
 
-def random(question: Question) -> np.ndarray:
+def random(map_input: MapInput) -> np.ndarray:
     """Smooth noise."""
-    noise = np.random.default_rng(question.seed).standard_normal(question.patch.hu.shape)
-    smooth = ndimage.gaussian_filter(noise, [RANDOM_SD_MM / spacing for spacing in question.spec.spacing_mm])
+    noise = np.random.default_rng(map_input.seed).standard_normal(map_input.patch.hu.shape)
+    smooth = ndimage.gaussian_filter(noise, [RANDOM_SD_MM / spacing for spacing in map_input.spec.spacing_mm])
     smooth -= smooth.min()
-    return np.asarray(smooth / smooth.max() * question.patch.exists[:, None, None])
+    return np.asarray(smooth / smooth.max() * map_input.patch.exists[:, None, None])
 
 
 def blob_at(click_ras: np.ndarray, patch: Patch) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from CLIPLungLib.evaluation import metrics
 from CLIPLungLib.evaluation.bootstrap import BOOTSTRAPS, Estimate, estimate, patient_weights
-from CLIPLungLib.training.local_calibration import LocalCalibration, log_losses
+from CLIPLungLib.recalibration.fit import LocalCalibration, log_losses
 
 LOG_LOSS, BRIER, ECE, EXCESS = "log_loss", "brier", "ece", "mean_probability_minus_rate"
 LABELS = {LOG_LOSS: "log loss", BRIER: "Brier score", ECE: "ECE, 15 bins", EXCESS: "mean probability - event rate"}

@@ -17,10 +17,10 @@ from CLIPLungLib.calibration.sphericity import SphericityCalibration
 from CLIPLungLib.calibration.truth import OUTCOME, READERS, Truth
 from CLIPLungLib.dataset.case_table import Case
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.evaluation.local_comparison import LABELS, LOG_LOSS, compare_calibrations, verdict
 from CLIPLungLib.inference.cohort_table import CohortRow
-from CLIPLungLib.training.local_answers import LocalAnswers
-from CLIPLungLib.training.local_calibration import FOLDS, calibrate_locally, patient_folds
+from CLIPLungLib.recalibration.answers import LocalAnswers
+from CLIPLungLib.recalibration.comparison import LABELS, LOG_LOSS, compare_calibrations, verdict
+from CLIPLungLib.recalibration.fit import FOLDS, calibrate_locally, patient_folds
 
 OUTLINE = OutlineCalibrations(
     diameter=MeasurementCalibration(1.0, 1.0, 0.2),

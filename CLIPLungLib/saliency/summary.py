@@ -10,10 +10,10 @@ import numpy as np
 from CLIPLungLib.dataset.nodule_images import TRUE_CONTEXT
 from CLIPLungLib.evaluation import metrics
 from CLIPLungLib.evaluation.bootstrap import BOOTSTRAPS, estimate, patient_weights
-from CLIPLungLib.evaluation.map_measures import NODULE_VOLUMES
-from CLIPLungLib.evaluation.saliency_case import JudgedCase, JudgedMap
-from CLIPLungLib.evaluation.saliency_controls import CONTROLS
 from CLIPLungLib.inference.heat_threshold import HEAT_THRESHOLD
+from CLIPLungLib.saliency.controls import CONTROLS
+from CLIPLungLib.saliency.judged_case import JudgedCase, JudgedMap
+from CLIPLungLib.saliency.map_metrics import NODULE_VOLUMES
 
 SMALL_BELOW_MM = 8.0
 ALL = "all"

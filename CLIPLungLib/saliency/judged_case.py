@@ -15,16 +15,6 @@ from CLIPLungLib.dataset.nodule_images import NoduleOutline, image_and_click, no
 from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.conditions import moved_click
-from CLIPLungLib.evaluation.map_measures import (
-    Answer,
-    deletion_and_insertion,
-    energy_inside,
-    peak_inside,
-    rank_correlation,
-)
-from CLIPLungLib.evaluation.saliency_controls import CONTROLS
-from CLIPLungLib.evaluation.saliency_question import HARMLESS, SUSPICIOUS, Method, Question
-from CLIPLungLib.evaluation.weight_randomisation import cascade, layer_names
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.image.resample import grid_coordinates, sample_hu
@@ -32,6 +22,16 @@ from CLIPLungLib.inference.calibrated_result import require_calibrations
 from CLIPLungLib.inference.checkpoint import Checkpoint
 from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.inference.readout import network_inputs, second_readings
+from CLIPLungLib.saliency.controls import CONTROLS
+from CLIPLungLib.saliency.map_input import HARMLESS, SUSPICIOUS, MapInput, Method
+from CLIPLungLib.saliency.map_metrics import (
+    Answer,
+    deletion_and_insertion,
+    energy_inside,
+    peak_inside,
+    rank_correlation,
+)
+from CLIPLungLib.saliency.weight_randomisation import cascade, layer_names
 
 # How far a click may miss the nodule's middle.
 CLICK_MM = 8.0
@@ -106,33 +106,35 @@ def judge_case(
     """
     ct, point_ras = image_and_click(data_folder, nodule, kind)
     try:
-        question = _question(nodule, ct, point_ras, classifier, seed)
+        map_input = _map_input(nodule, ct, point_ras, classifier, seed)
     except InputError:
         return None
-    inside = outline_on_patch(nodule_outlines(data_folder, nodule)[kind], point_ras, question.patch)
+    inside = outline_on_patch(nodule_outlines(data_folder, nodule)[kind], point_ras, map_input.patch)
     if not inside.any():
         return None
-    answer = _answer(question, classifier.checkpoint)
-    lung = np.full_like(question.patch.hu, question.lung_hu())
-    whole, none = answer(np.stack([question.patch.hu, lung]))
-    once = _seconds_of_a_pass(question)
+    answer = _answer(map_input, classifier.checkpoint)
+    lung = np.full_like(map_input.patch.hu, map_input.lung_hu())
+    whole, none = answer(np.stack([map_input.patch.hu, lung]))
+    once = _seconds_of_a_pass(map_input)
     maps: dict[str, JudgedMap] = {}
     for name, method in methods.items():
         start = time.process_time()
-        heat = method(question)
+        heat = method(map_input)
         cost = (time.process_time() - start) / once
         maps[name] = replace(
-            _judged(heat, inside, question, answer),
-            cascade=_cascade(heat, method, question, whole_only=name in SLOW),
-            seeds=float("nan") if other is None else _agreement(heat, method, question, other),
+            _judged(heat, inside, map_input, answer),
+            cascade=_cascade(heat, method, map_input, whole_only=name in SLOW),
+            seeds=float("nan") if other is None else _agreement(heat, method, map_input, other),
             cost=cost,
         )
-    maps |= {name: _judged(method(question), inside, question, answer) for name, method in CONTROLS.items()}
-    called = question.side == SUSPICIOUS
+    maps |= {name: _judged(method(map_input), inside, map_input, answer) for name, method in CONTROLS.items()}
+    called = map_input.side == SUSPICIOUS
     return JudgedCase(nodule.patient_id, nodule.diameter_mm, kind, called, float(whole), float(none), maps)
 
 
-def _question(nodule: Nodule, ct: CTVolume, point_ras: np.ndarray, classifier: NoduleClassifier, seed: int) -> Question:
+def _map_input(
+    nodule: Nodule, ct: CTVolume, point_ras: np.ndarray, classifier: NoduleClassifier, seed: int
+) -> MapInput:
     """For the predicted side, by the inference code, with a click off the nodule's centre.
 
     Raises:
@@ -144,7 +146,7 @@ def _question(nodule: Nodule, ct: CTVolume, point_ras: np.ndarray, classifier: N
     score = np.array([reading.malignancy_score])
     (probability,) = require_calibrations(checkpoint).probability.malignancy_probability(score)
     planes, exists = network_inputs([reading.patch], checkpoint, classifier.device)
-    return Question(
+    return MapInput(
         network=checkpoint.network,
         second_reader=checkpoint.second_reader,
         planes=planes,
@@ -174,48 +176,50 @@ def outline_on_patch(outline: NoduleOutline, point_ras: np.ndarray, patch: Patch
     return np.asarray(inside & patch.exists[:, None, None])
 
 
-def _judged(heat: np.ndarray, inside: np.ndarray, question: Question, answer: Answer) -> JudgedMap:
-    deletion, insertion = deletion_and_insertion(heat, question.patch, int(inside.sum()), answer, question.seed)
+def _judged(heat: np.ndarray, inside: np.ndarray, map_input: MapInput, answer: Answer) -> JudgedMap:
+    deletion, insertion = deletion_and_insertion(heat, map_input.patch, int(inside.sum()), answer, map_input.seed)
     return JudgedMap(energy_inside(heat, inside), peak_inside(heat, inside), float(heat.max()), deletion, insertion)
 
 
-def _answer(question: Question, checkpoint: Checkpoint) -> Answer:
+def _answer(map_input: MapInput, checkpoint: Checkpoint) -> Answer:
     """From HU (K, Z, Y, X) to (K,) probabilities of the side asked for, without a second pass."""
     calibration = require_calibrations(checkpoint).probability
 
     def answer(hu: np.ndarray) -> np.ndarray:
-        planes = torch.from_numpy(question.spec.normalise(hu)).to(question.planes)
-        exists = question.exists.expand(len(planes), -1)
+        planes = torch.from_numpy(map_input.spec.normalise(hu)).to(map_input.planes)
+        exists = map_input.exists.expand(len(planes), -1)
         with torch.inference_mode():
-            output = question.network(planes, exists)
+            output = map_input.network(planes, exists)
         own = output.malignancy_score.cpu().numpy().astype(np.float64)
-        score = joint_score(own, second_readings(planes, exists, checkpoint, question.second_reader))
+        score = joint_score(own, second_readings(planes, exists, checkpoint, map_input.second_reader))
         malignant = calibration.malignancy_probability(score)
-        return np.asarray(malignant if question.side == SUSPICIOUS else 1 - malignant)
+        return np.asarray(malignant if map_input.side == SUSPICIOUS else 1 - malignant)
 
     return answer
 
 
-def _cascade(heat: np.ndarray, method: Method, question: Question, whole_only: bool) -> dict[str, float]:
+def _cascade(heat: np.ndarray, method: Method, map_input: MapInput, whole_only: bool) -> dict[str, float]:
     """Layer -> rank correlation; `whole_only` leaves the last, where all weights are random."""
-    found, last = {}, layer_names(question.network, question.second_reader)[-1]
-    for layer, network, second_reader in cascade(question.network, question.second_reader, question.seed):
+    found, last = {}, layer_names(map_input.network, map_input.second_reader)[-1]
+    for layer, network, second_reader in cascade(map_input.network, map_input.second_reader, map_input.seed):
         if layer == last or not whole_only:
             # The average nodule is that of the trained network.
-            changed = replace(question, network=network, second_reader=second_reader, average_cell=None)
-            found[layer] = rank_correlation(heat, method(changed), question.patch.exists)
+            changed = replace(map_input, network=network, second_reader=second_reader, average_cell=None)
+            found[layer] = rank_correlation(heat, method(changed), map_input.patch.exists)
     return found
 
 
-def _agreement(heat: np.ndarray, method: Method, question: Question, other: Checkpoint) -> float:
+def _agreement(heat: np.ndarray, method: Method, map_input: MapInput, other: Checkpoint) -> float:
     """Rank correlation with the other network's map of the same patch for the same side."""
-    asked = replace(question, network=other.network, second_reader=other.second_reader, average_cell=other.average_cell)
-    return rank_correlation(heat, method(asked), question.patch.exists)
+    asked = replace(
+        map_input, network=other.network, second_reader=other.second_reader, average_cell=other.average_cell
+    )
+    return rank_correlation(heat, method(asked), map_input.patch.exists)
 
 
-def _seconds_of_a_pass(question: Question) -> float:
+def _seconds_of_a_pass(map_input: MapInput) -> float:
     """Processor time of a forward and backward pass through the whole network."""
-    planes = question.planes.clone().requires_grad_(True)
+    planes = map_input.planes.clone().requires_grad_(True)
     start = time.process_time()
-    torch.autograd.grad(question.target(question.network(planes, question.exists)).sum(), planes)
+    torch.autograd.grad(map_input.target(map_input.network(planes, map_input.exists)).sum(), planes)
     return time.process_time() - start

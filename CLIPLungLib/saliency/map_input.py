@@ -1,4 +1,4 @@
-"""The input of a saliency method: one patch, its readers, one side of the prediction."""
+"""The input of a saliency method: one patch, the two models, one side of the prediction."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from CLIPLungLib.evaluation.map_measures import lung_hu
 from CLIPLungLib.image.patch import Patch, PatchSpec
 from CLIPLungLib.model.network import CLIPLungNetwork, NetworkOutput
 from CLIPLungLib.model.second_reader import SecondReader
+from CLIPLungLib.saliency.map_metrics import lung_hu
 
 SUSPICIOUS, HARMLESS = 1.0, -1.0
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
-    """One patch and what is asked of it.
+class MapInput:
+    """One patch, the models that read it, and the side of the prediction to explain.
 
     Attributes:
         network: in evaluation mode.
@@ -47,7 +47,7 @@ class Question:
     seed: int = 0
 
     def target(self, output: NetworkOutput) -> Tensor:
-        """(B,) what speaks for the side asked for."""
+        """(B,) the score to explain: higher means more evidence for `side`."""
         return self.side * output.malignancy_score
 
     def lung_hu(self) -> float:
@@ -60,4 +60,4 @@ class Question:
 
 
 # (Z, Y, X) relevance in 0..1 on the patch's grid.
-Method = Callable[[Question], np.ndarray]
+Method = Callable[[MapInput], np.ndarray]

@@ -19,8 +19,8 @@ from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.inference.checkpoint import load_checkpoint, save_checkpoint
 from CLIPLungLib.inference.classifier import NoduleClassifier
-from CLIPLungLib.training.local_answers import answer_cases
-from CLIPLungLib.training.local_cases import read_local_cases
+from CLIPLungLib.recalibration.answers import answer_cases
+from CLIPLungLib.recalibration.cases import read_local_cases
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES
 
 PATIENTS = 14

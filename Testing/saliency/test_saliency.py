@@ -11,7 +11,14 @@ from helpers.tiny_training import nodule
 
 from CLIPLungLib.dataset.nodule_images import NoduleOutline
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.evaluation.map_measures import (
+from CLIPLungLib.image.ct_volume import CTVolume
+from CLIPLungLib.image.patch import Patch, PatchSpec
+from CLIPLungLib.inference.checkpoint import load_checkpoint
+from CLIPLungLib.inference.classifier import NoduleClassifier
+from CLIPLungLib.model_card.saliency_plot import saliency_figure
+from CLIPLungLib.model_card.saliency_table import saliency_table
+from CLIPLungLib.saliency.judged_case import CLICK_MM, JudgedCase, JudgedMap, judge_case, outline_on_patch
+from CLIPLungLib.saliency.map_metrics import (
     NODULE_VOLUMES,
     deletion_and_insertion,
     energy_inside,
@@ -19,16 +26,9 @@ from CLIPLungLib.evaluation.map_measures import (
     peak_inside,
     rank_correlation,
 )
-from CLIPLungLib.evaluation.saliency import outlined_cases, sampled
-from CLIPLungLib.evaluation.saliency_case import CLICK_MM, JudgedCase, JudgedMap, judge_case, outline_on_patch
-from CLIPLungLib.evaluation.saliency_methods import chosen_methods
-from CLIPLungLib.evaluation.saliency_summary import summarise
-from CLIPLungLib.image.ct_volume import CTVolume
-from CLIPLungLib.image.patch import Patch, PatchSpec
-from CLIPLungLib.inference.checkpoint import load_checkpoint
-from CLIPLungLib.inference.classifier import NoduleClassifier
-from CLIPLungLib.model_card.saliency_plot import saliency_figure
-from CLIPLungLib.model_card.saliency_table import saliency_table
+from CLIPLungLib.saliency.methods import chosen_methods
+from CLIPLungLib.saliency.run import outlined_cases, sampled
+from CLIPLungLib.saliency.summary import summarise
 
 SPEC = PatchSpec(shape=(5, 20, 20), spacing_mm=(2.0, 1.0, 1.0))
 EXISTS = np.array([True, True, True, True, False])

@@ -1,0 +1,1 @@
+"""How faithful the heat maps are: localisation, deletion and insertion, dependence on the weights."""
