@@ -21,7 +21,7 @@ from CLIPLungLib.inference.checkpoint import load_checkpoint, save_checkpoint
 from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.model.text_encoder import TextEncoder
 from CLIPLungLib.training.config import TrainConfig
-from CLIPLungLib.training.cross_validation import CHECKPOINT_NAME, as_checkpoint
+from CLIPLungLib.training.cross_validation import CHECKPOINT_NAME, trained_checkpoint
 from CLIPLungLib.training.data_source import DataSource
 from CLIPLungLib.training.fold_answers import ANSWERS_NAME, FoldAnswers, answer_images
 from CLIPLungLib.training.run_origin import STATE_NAME, RunOrigin
@@ -148,7 +148,7 @@ def run_ablation(
 
             trainer = Trainer(config, data.patches, data.nodules, folder, device, text_encoder)
             trainer.run(after_epoch)
-            save_checkpoint(folder / CHECKPOINT_NAME, as_checkpoint(trainer, None, source, second_reader=None))
+            save_checkpoint(folder / CHECKPOINT_NAME, trained_checkpoint(trainer, None, source, second_reader=None))
             classifier = NoduleClassifier(load_checkpoint(folder / CHECKPOINT_NAME), device)
             answer_images(classifier, data.images(), data.nodules).save(folder / ANSWERS_NAME)
             logger.info("done: %s", part.name)

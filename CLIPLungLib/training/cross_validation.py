@@ -1,7 +1,7 @@
-"""Cross-validation by patient folds: for each fold a checkpoint that has not seen it, and that checkpoint's answers for it.
+"""Cross-validation by patient folds: for each fold a checkpoint trained on the others, and its predictions for the held-out fold.
 
-A fold's checkpoint is complete. Its calibrations are fitted on the answers for the other folds, so that everything it says of its own
-fold (probabilities, sets, intervals, warnings) can be judged as it stands.
+The checkpoint of a fold is complete. Its calibrations are fitted on the predictions for the other folds, so that all its outputs for the
+held-out fold (probabilities, sets, intervals, warnings) can be evaluated as they are.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Progress = Callable[[int, int, str], None]
 
 
 def fold_folder(run: Path, fold: int) -> Path:
-    """Where a cross-validation keeps what belongs to a fold."""
+    """Folder of a fold within a cross-validation."""
     return run / f"fold{fold}"
 
 
@@ -54,26 +54,26 @@ def cross_validate(
     init: Checkpoint | None = None,
     second_readers: SecondReaderFits | None = None,
 ) -> FoldAnswers:
-    """Train on all folds but one, answer for that one, for each fold in turn; a run that was stopped continues.
+    """Train on all folds but one and predict that one, for each fold in turn. A stopped run is resumed.
 
     Args:
-        config: settings; its `train_folds` are all folds, of which each is left out in turn.
+        config: settings; each of its `train_folds` is held out in turn.
         patches: prepared from the images of `nodules`.
         nodules: all rows of the table.
         data_folder: of the table and its images.
-        output: folder; `foldN/` gets a checkpoint and answers.
+        output: folder; `foldN/` gets a checkpoint and predictions.
         device: where to compute.
         text_encoder: built from the configuration unless given.
-        progress: called as (steps done, steps in all, what is done). Steps are epochs; the predictions of a fold are one more.
-        init: checkpoint that every fold's training starts from; it must not have learned from these patients.
-        second_readers: to share what the trunk has seen with a later fit; made here unless given.
+        progress: called as (steps done, steps in all, what is done). A step is an epoch, or the predictions of a fold.
+        init: checkpoint that the training of every fold starts from; it must not have been trained on these patients.
+        second_readers: to share extracted features with a later fit; made here unless given.
 
     Returns:
-        The answers of all folds.
+        The predictions of all folds.
 
     Raises:
-        InputError: folds or labels that training makes no sense with, a checkpoint that has learned from these patients or is of
-            another network, a folder of a run with other settings or data, or one that cannot be written.
+        InputError: folds or labels that cannot be trained on, an `init` trained on these patients or of another network, a folder of
+            a run with other settings or data, or one that cannot be written.
     """
     config, source = config.with_folds_of(nodules), DataSource.of(data_folder, nodules, patches)
     require_trainable(config.train_folds, patches, nodules)
@@ -81,38 +81,44 @@ def cross_validate(
         source.require_unseen(init)
         require_same_network(config, init)
     settings = [_without(config, fold) for fold in config.train_folds]
-    for fold, own in zip(config.train_folds, settings, strict=True):
-        _take_up(fold_folder(output, fold), RunOrigin(own, source.sha256, init.sha256 if init else ""))
+    for fold, fold_config in zip(config.train_folds, settings, strict=True):
+        _require_same_origin(
+            fold_folder(output, fold), RunOrigin(fold_config, source.sha256, init.sha256 if init else "")
+        )
     second_readers = second_readers or SecondReaderFits(config, patches, nodules, device, init)
     steps = steps_of_folds(config)
-    for place, (fold, own) in enumerate(zip(config.train_folds, settings, strict=True)):
+    for place, (fold, fold_config) in enumerate(zip(config.train_folds, settings, strict=True)):
         file = fold_folder(output, fold) / CHECKPOINT_NAME
         if not file.is_file():
-            trainer = Trainer(own, patches, nodules, file.parent, device, text_encoder, init)
-            trainer.run(shifted(progress, place * config.epochs, steps, f"fold {fold}"))
+            trainer = Trainer(fold_config, patches, nodules, file.parent, device, text_encoder, init)
+            trainer.run(part_of_progress(progress, place * config.epochs, steps, f"fold {fold}"))
             if process_rank() == 0:
-                shifted(progress, place * config.epochs, steps, f"fold {fold}: second reader")(config.epochs, steps)
-                save_checkpoint(file, as_checkpoint(trainer, None, source, second_readers.of(own.train_folds)))
+                part_of_progress(progress, place * config.epochs, steps, f"fold {fold}: second reader")(
+                    config.epochs, steps
+                )
+                save_checkpoint(
+                    file, trained_checkpoint(trainer, None, source, second_readers.of(fold_config.train_folds))
+                )
             wait_for_all()
     if process_rank() == 0:
-        answered = shifted(progress, len(config.train_folds) * config.epochs, steps, "predictions")
+        answered = part_of_progress(progress, len(config.train_folds) * config.epochs, steps, "predictions")
         _answer_and_calibrate(config.train_folds, nodules, data_folder, output, device, (source, init), answered)
     wait_for_all()
     return read_answers(output, config.train_folds)
 
 
 def steps_of_folds(config: TrainConfig) -> int:
-    """How many steps `cross_validate` tells its progress in."""
+    """Number of steps in the progress of `cross_validate`."""
     return len(config.train_folds) * (config.epochs + 1)
 
 
 def _without(config: TrainConfig, fold: int) -> TrainConfig:
-    """The settings under which a fold is left out."""
+    """The settings that hold out a fold."""
     return replace(config, train_folds=tuple(other for other in config.train_folds if other != fold))
 
 
-def _take_up(folder: Path, origin: RunOrigin) -> None:
-    """Whether what an earlier run left in a fold's folder may stay; its halves of files go."""
+def _require_same_origin(folder: Path, origin: RunOrigin) -> None:
+    """Refuse the folder of another run; remove partial files of a killed one."""
     if any((folder / name).is_file() for name in (STATE_NAME, CHECKPOINT_NAME)):
         origin.require_same(folder)
     if process_rank() == 0 and folder.is_dir():
@@ -146,7 +152,7 @@ def _answer_and_calibrate(
 def calibrations_of(
     answers: FoldAnswers, nodules: Sequence[Nodule], draws_outline: bool, source: DataSource, init: Checkpoint | None
 ) -> Calibrations:
-    """Calibrations from out-of-fold answers: by the published rules for LIDC-IDRI, with a prior for data that may be few.
+    """Calibrations from out-of-fold predictions; for data other than LIDC-IDRI with a prior, since cases may be few.
 
     Raises:
         InputError: too few nodules, or measurements that do not rise with the readers'.
@@ -157,7 +163,7 @@ def calibrations_of(
 
 
 def read_answers(run: Path, folds: Sequence[int]) -> FoldAnswers:
-    """The answers of a finished cross-validation, in the order of the folds.
+    """The predictions of a finished cross-validation, in the order of the folds.
 
     Raises:
         InputError: it is not finished.
@@ -165,10 +171,10 @@ def read_answers(run: Path, folds: Sequence[int]) -> FoldAnswers:
     return join_answers([FoldAnswers.load(fold_folder(run, fold) / ANSWERS_NAME) for fold in folds])
 
 
-def as_checkpoint(
+def trained_checkpoint(
     trainer: Trainer, calibrations: Calibrations | None, source: DataSource, second_reader: SecondReader | None
 ) -> Checkpoint:
-    """What a finished training has learned from its data."""
+    """The checkpoint of a finished training."""
     draws_outline = trainer.draws_outline
     features = learned_features(trainer) if draws_outline else None
     bank = trainer.text_bank()
@@ -186,8 +192,8 @@ def as_checkpoint(
     )
 
 
-def shifted(progress: Progress | None, before: int, total: int, name: str) -> Callable[[int, int], None]:
-    """The progress of one part, told as that of the whole."""
+def part_of_progress(progress: Progress | None, before: int, total: int, name: str) -> Callable[[int, int], None]:
+    """Report the progress of one part as that of the whole."""
 
     def show(done: int, _of_part: int) -> None:
         if progress:

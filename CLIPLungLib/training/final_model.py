@@ -1,4 +1,4 @@
-"""The model that ships: trained on all folds, with calibrations from the cross-validation's answers."""
+"""The final model: trained on all folds, with calibrations from the predictions of the cross-validation."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.cross_validation import (
     CHECKPOINT_NAME,
     Progress,
-    as_checkpoint,
     calibrations_of,
     cross_validate,
-    shifted,
+    part_of_progress,
     steps_of_folds,
+    trained_checkpoint,
 )
 from CLIPLungLib.training.data_source import DataSource
 from CLIPLungLib.training.processes import process_rank
@@ -35,10 +35,10 @@ def train_final_model(
     init: Checkpoint | None = None,
     text_encoder: TextEncoder | None = None,
 ) -> Path:
-    """Cross-validate, train on all folds, and write `cliplung.safetensors`; a run that was stopped continues where it was.
+    """Cross-validate, train on all folds, and write `cliplung.safetensors`. A stopped run is resumed.
 
-    With `init`, network and texts are those of the checkpoint: the network is trained on, the texts stay. Optimizer, averaged weights
-    and choice of the epoch start anew, and so do feature space and calibrations, as far as the data are enough for them.
+    With `init`, the network of the checkpoint is fine-tuned and its texts stay fixed. Optimizer and weight averages start anew; feature
+    space and calibrations are refitted where there are enough data.
 
     Args:
         config: settings.
@@ -47,7 +47,7 @@ def train_final_model(
         output: folder for the folds, the final training in `all/`, and the checkpoint.
         device: where to compute.
         progress: called as (steps done, steps in all, what is done), see `cross_validate`.
-        init: checkpoint to start from; it must not have learned from these patients.
+        init: checkpoint to start from; it must not have been trained on these patients.
         text_encoder: built from the configuration unless given.
 
     Returns:
@@ -70,11 +70,11 @@ def train_final_model(
         config, patches, nodules, data_folder, output, device, text_encoder, of_folds, init, second_readers
     )
     final = Trainer(config, patches, nodules, output / "all", device, text_encoder, init)
-    final.run(shifted(progress, before, total, "all folds"))
+    final.run(part_of_progress(progress, before, total, "all folds"))
     file = output / CHECKPOINT_NAME
     if process_rank() == 0:
         source = DataSource.of(data_folder, nodules, patches)
         calibrations = calibrations_of(answers, nodules, final.draws_outline, source, init)
         remove_leftovers(file)
-        save_checkpoint(file, as_checkpoint(final, calibrations, source, second_readers.of(config.train_folds)))
+        save_checkpoint(file, trained_checkpoint(final, calibrations, source, second_readers.of(config.train_folds)))
     return file

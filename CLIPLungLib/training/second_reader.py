@@ -1,4 +1,4 @@
-"""Fits the second reader: features of every training nodule's middle plane, then kernel ridge regression in closed form."""
+"""Fitting of the second reader: features of the middle plane of every patch, then kernel ridge regression in closed form."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from CLIPLungLib.model.second_reader import FEATURES, FrozenFeatures, Moves, Sec
 from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.pretrained import load_trunk, weights_file
 
-# What a patch of each kind counts. A slice shows less than a scan; every volume is put into several hosts.
+# Weight of each kind of patch. A slice shows less than a scan; every volume is inserted into several hosts.
 KIND_WEIGHTS = {"volume": 1.0, "cube": 1.0, "crop": 1.0, "slice": 0.5, "inserted": 0.5}
-# Every patch is seen as it is, and once turned and moved as far as the middle of an outline may lie off.
+# Every patch as it is, and once rotated, flipped and shifted by as much as the centre of an outline may be off.
 COPIES, LARGEST_SHIFT_MM = 2, 1.0
 CENTRES, RIDGE = 800, 0.5
 PLANES_AT_ONCE = 64
 
 
 class SecondReaderFits:
-    """Second readers for several choices of folds; the trunk sees the patches once, when the first is asked for.
+    """Second readers for several choices of folds. The features are extracted once, when the first reader is fitted.
 
-    Weights that training starts from bring their second reader, which stays: a table of one's own has too few nodules for another.
+    With `init`, its second reader is kept: a table of own cases has too few nodules to fit another.
 
     Args:
-        config: says whether there is one, and what the network sees.
+        config: says whether there is a second reader, and how patches are cut.
         patches: the prepared data.
         nodules: all rows of the table.
         device: where to compute.
@@ -54,7 +54,7 @@ class SecondReaderFits:
     ) -> None:
         self._config, self._patches, self._nodules, self._device = config, patches, nodules, device
         self._init = init
-        self._seen: SeenPatches | None = None
+        self._extracted: PatchFeatures | None = None
         if self.is_fitted:
             weights_file()
 
@@ -64,22 +64,22 @@ class SecondReaderFits:
         return self._config.second_reader and self._init is None
 
     def of(self, folds: Sequence[int]) -> SecondReader | None:
-        """The one that has learned from these folds; None where the network reads alone."""
+        """The second reader fitted on these folds, or that of `init`; None without one."""
         if not self.is_fitted:
             return self._init.second_reader if self._init is not None else None
-        if self._seen is None:
-            self._seen = see_patches(self._patches, self._config.patch, self._device, seed=self._config.seed)
-        return fit_second_reader(self._seen, self._nodules, folds, self._config.seed)
+        if self._extracted is None:
+            self._extracted = extract_features(self._patches, self._config.patch, self._device, seed=self._config.seed)
+        return fit_second_reader(self._extracted, self._nodules, folds, self._config.seed)
 
 
 @dataclass(frozen=True, eq=False)
-class SeenPatches:
-    """What the frozen trunk sees of every patch that shows a nodule: N of them, each COPIES times.
+class PatchFeatures:
+    """Features of the N patches that show a nodule, each in COPIES augmented copies.
 
     Attributes:
-        features: (COPIES, N, FEATURES) float32; the first copy is the patch as it is.
+        features: (COPIES, N, FEATURES) float32; the first copy is not augmented.
         nodule, kind: (N,) as in TrainingPatches.
-        trunk: that saw them.
+        trunk: the frozen network that extracted them.
     """
 
     features: np.ndarray
@@ -88,23 +88,23 @@ class SeenPatches:
     trunk: FrozenFeatures
 
 
-def see_patches(
+def extract_features(
     patches: TrainingPatches,
     spec: PatchSpec,
     device: str = "auto",
     seed: int = 0,
-) -> SeenPatches:
-    """Run the trunk once over the middle plane of all patches; fits for several folds can share it.
+) -> PatchFeatures:
+    """Run the frozen trunk once over the middle plane of every patch; the fits of all folds share the result.
 
     Args:
         patches: the prepared data.
-        spec: what the network sees.
+        spec: of the patches.
         device: where to compute ("auto", "cpu", "cuda" ...).
-        seed: of the moved copies.
+        seed: of the augmentation.
 
     Raises:
         MissingPackageError: the package with the trunk's weights is not installed.
-        CheckpointError: its weights are others than the known ones.
+        CheckpointError: its weights are not the expected ones.
     """
     where = choose_device(device)
     trunk = FrozenFeatures().eval().requires_grad_(False)
@@ -122,29 +122,29 @@ def see_patches(
         with torch.inference_mode():
             features[0, part] = trunk(grey, pixel_mm).cpu().numpy()
             features[1, part] = trunk(grey, pixel_mm, moved).cpu().numpy()
-    return SeenPatches(features, patches.nodule[shown], patches.kind[shown], trunk)
+    return PatchFeatures(features, patches.nodule[shown], patches.kind[shown], trunk)
 
 
 def fit_second_reader(
-    seen: SeenPatches, nodules: Sequence[Nodule], folds: Sequence[int], seed: int = 0
+    extracted: PatchFeatures, nodules: Sequence[Nodule], folds: Sequence[int], seed: int = 0
 ) -> SecondReader:
-    """The second reader that has learned from these folds.
+    """Fit a second reader on the nodules of some folds.
 
     Args:
-        seen: of `see_patches`.
+        extracted: by `extract_features`.
         nodules: all rows of the table.
-        folds: whose patients to learn from.
+        folds: to fit on.
         seed: of the choice of centres.
     """
-    learned = np.isin([nodules[index].fold for index in seen.nodule], folds)
-    rows = [nodules[index] for index in seen.nodule[learned]]
-    told = np.tile(_told(rows), (COPIES, 1))
-    weight = np.tile(_weights(rows, seen.kind[learned]) / COPIES, COPIES)
-    features = torch.from_numpy(seen.features[:, learned].reshape(-1, FEATURES))
+    learned = np.isin([nodules[index].fold for index in extracted.nodule], folds)
+    rows = [nodules[index] for index in extracted.nodule[learned]]
+    target = np.tile(_reader_values(rows), (COPIES, 1))
+    weight = np.tile(_weights(rows, extracted.kind[learned]) / COPIES, COPIES)
+    features = torch.from_numpy(extracted.features[:, learned].reshape(-1, FEATURES))
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(features), min(CENTRES, len(features)), replace=False, p=weight / weight.sum())
     reader = SecondReader(len(chosen))
-    reader.features.load_state_dict(seen.trunk.cpu().state_dict())
+    reader.features.load_state_dict(extracted.trunk.cpu().state_dict())
     reader.mean.copy_(features.mean(dim=0))
     reader.deviation.copy_(features.std(dim=0) + 1e-6)
     standardised = reader.standardised(features)
@@ -153,16 +153,16 @@ def fit_second_reader(
     similar = kernel(standardised, reader.centres).double().numpy()
     among = kernel(reader.centres, reader.centres).double().numpy()
     for place in range(len(SECOND_OUTPUTS)):
-        known = np.isfinite(told[:, place])
+        known = np.isfinite(target[:, place])
         if known.any():
-            coefficients, offset = _ridge(similar[known], among, told[known, place], weight[known])
+            coefficients, offset = _ridge(similar[known], among, target[known, place], weight[known])
             reader.coefficients[:, place] = torch.from_numpy(coefficients)
             reader.offset[place], reader.is_told[place] = offset, 1.0
     return reader
 
 
 def _ridge(similar: np.ndarray, among: np.ndarray, target: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float]:
-    """Coefficients (M,) and offset of the least weighted squares with the kernel's norm as the penalty.
+    """Coefficients (M,) and offset of weighted kernel ridge regression.
 
     Args:
         similar: (N, M) kernel of the nodules with the centres.
@@ -176,15 +176,15 @@ def _ridge(similar: np.ndarray, among: np.ndarray, target: np.ndarray, weight: n
     return np.linalg.solve(normal, similar.T @ ((target - offset) * weight)), offset
 
 
-def _told(rows: Sequence[Nodule]) -> np.ndarray:
-    """(N, O) SECOND_OUTPUTS as the readers told them; NaN where nobody did."""
+def _reader_values(rows: Sequence[Nodule]) -> np.ndarray:
+    """(N, O) the readers' values of SECOND_OUTPUTS; NaN where nobody gave one."""
     signs = [[row.mean_rating(name) for name in GRADED_SIGNS] for row in rows]
     sizes = [[row.malignancy, np.log(row.diameter_mm)] for row in rows]
     return np.concatenate([np.array(sizes), np.array(signs)], axis=1).astype(np.float64)
 
 
 def _weights(rows: Sequence[Nodule], kind: np.ndarray) -> np.ndarray:
-    """(N,) the root of the number of readers, times that of the kind of patch."""
+    """(N,) square root of the number of readers, times the weight of the kind of patch."""
     trust = np.sqrt([max(1, row.n_readers) for row in rows])
     of_kind = np.array([KIND_WEIGHTS[PATCH_KINDS[index]] for index in kind])
     return cast(np.ndarray, trust * of_kind)

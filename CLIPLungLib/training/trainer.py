@@ -60,16 +60,16 @@ class TermsOfBatch(nn.Module):
 
 
 class Trainer:
-    """One run in one folder. A state found there is loaded; `run` continues it to the last epoch.
+    """The training of one network in one folder. A saved state is resumed.
 
     Args:
         config: settings.
         training_patches: the prepared data.
         nodules: all rows of the table they were prepared from.
-        folder: where log and state go.
+        folder: for log and state.
         device: "auto", "cpu", "cuda" or "cuda:N"; with several processes the one that `joined_processes` gave.
         text_encoder: built from the configuration unless given.
-        init: checkpoint whose network is trained on, with its texts as they are; optimizer and averages start anew.
+        init: checkpoint to fine-tune; its texts stay fixed, optimizer and weight averages start anew.
 
     Raises:
         InputError: patches that do not fit table or settings, a text encoder or a checkpoint of another size than the network's, a
@@ -153,13 +153,13 @@ class Trainer:
 
     @property
     def draws_outline(self) -> bool:
-        """Whether the network has learned to outline: here, or before it was trained on here."""
+        """Whether the network was trained to outline, here or in `init`."""
         return self.config.losses.outline > 0 and (
             self.data.learns_outline or (self.init is not None and self.init.draws_outline)
         )
 
     def learned_patches(self) -> np.ndarray:
-        """(N,) indices of the training patches that show a nodule the network learns from, nodule after nodule."""
+        """(N,) indices of the training patches of the nodules trained on, nodule by nodule."""
         return np.concatenate(list(self.data.patches_of_nodule.values()))
 
     def run(self, progress: Callable[[int, int], None] | None = None) -> None:
@@ -219,21 +219,21 @@ class Trainer:
         return {name: value.item() for name, value in values.items()}
 
     def _set_learning_rate(self, done: float) -> None:
-        """One cycle: rise over the first fifth, then fall along a cosine to zero. `done` is the share of all steps taken."""
+        """One-cycle schedule: rise over the first fifth, then cosine decay to zero. `done` is the share of all steps taken."""
         rise = min(1.0, 0.05 + done / 0.2)
         fall = 0.5 * (1 + torch.cos(torch.tensor(torch.pi * max(0.0, (done - 0.2) / 0.8))).item())
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * group["rate"] * rise * fall
 
     def _keep_best(self, epoch: int) -> dict[str, float]:
-        """Keep these weights when no earlier ones did better on the validation patients, or when there are none."""
+        """Keep these weights if no earlier ones were better on the validation patients, or if there are no such patients."""
         if epoch + 1 < self.config.epochs * (1 - CHOICE_SHARE):
             return {}
         # All processes hold the same weights, but devices may round differently; one must choose.
-        told = torch.tensor(self._validation_score() if process_rank() == 0 else math.nan, dtype=torch.float64)
-        told = told.to(self.device)
-        take_from_first([told])
-        score = told.item()
+        shared = torch.tensor(self._validation_score() if process_rank() == 0 else math.nan, dtype=torch.float64)
+        shared = shared.to(self.device)
+        take_from_first([shared])
+        score = shared.item()
         rank = -math.inf if math.isnan(score) else score
         if rank >= self.best_score:
             self.best.load_state_dict(self.average.state_dict())
@@ -245,9 +245,9 @@ class Trainer:
         return validation_score(self.average.module, self.data, self.device)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Weight decay for matrices and kernels only: norms, biases, prompts' context and tau must not shrink to zero.
+        """Weight decay for matrices and kernels only, not for norms, biases, the context of prompts and tau.
 
-        What is pretrained learns slower than what starts anew.
+        Pretrained weights have a lower learning rate than new ones.
         """
         modules: tuple[nn.Module, ...] = (self.network, self.objective)
         learned = [p for module in modules for p in module.parameters() if p.requires_grad]
@@ -282,9 +282,9 @@ class Trainer:
             )
 
     def _require_same_state(self) -> None:
-        told = torch.tensor(self.epochs_done, device=self.device)
-        take_from_first([told])
-        if told.item() != self.epochs_done:
+        of_first = torch.tensor(self.epochs_done, device=self.device)
+        take_from_first([of_first])
+        if of_first.item() != self.epochs_done:
             raise InputError(
                 f"The processes find different states in {self.folder}. Give a folder that all machines share."
             )
@@ -309,7 +309,7 @@ class Trainer:
                 temporary.write_text(json.dumps(self.config.to_dict(), indent=2), encoding="utf-8")
 
     def _write(self, epoch: int, values: dict[str, float]) -> None:
-        """The log first: a run stopped before the state is written repeats the epoch and replaces its row."""
+        """Write the log first: a run stopped before its state is written repeats the epoch and replaces the row."""
         log_epoch(self.folder, epoch, values)
         facts = {"epochs_done": self.epochs_done, "best_score": self.best_score, **self.origin.facts()}
         save_state(self.folder / STATE_NAME, self._modules(), self.optimizer, facts)
