@@ -34,7 +34,7 @@ from CLIPLungLib.vocabulary import CLASSES
 FIGURES_BEGIN, FIGURES_END = "<!-- figures: begin -->", "<!-- figures: end -->"
 RUN_LABELS = {
     READERS_DIAMETER: "size only: readers' diameter",
-    OWN_DIAMETER: "size only: own diameter",
+    OWN_DIAMETER: "size only: the model's diameter",
     NETWORK_ALONE: "the network alone",
     SECOND_ALONE: "the second reader alone",
     SHIPPED: "shipped",

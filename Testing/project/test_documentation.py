@@ -111,6 +111,8 @@ def test_commands_are_found_at_all():
 @pages
 def test_python_examples_import_what_exists(page):
     for block in re.findall(r"^```python\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL):
+        if "import slicer" in block:
+            pytest.importorskip("slicer", reason="needs slicer-core")
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.ImportFrom):
                 module = importlib.import_module(node.module)
@@ -126,5 +128,7 @@ def test_messages_in_the_troubleshooting_are_those_of_the_program():
     assert [text for text in quoted if text not in said] == []
 
 
-def test_changelog_begins_with_this_version():
-    assert re.search(r"^## (\S+)", text_of(ROOT / "CHANGELOG.md"), re.MULTILINE).group(1) == __version__
+def test_changelog_begins_with_this_version_or_with_what_is_not_released_yet():
+    headings = re.findall(r"^## (\S+)", text_of(ROOT / "CHANGELOG.md"), re.MULTILINE)
+    assert next(heading for heading in headings if heading != "Unreleased") == __version__
+    assert "Unreleased" not in headings[1:]
