@@ -146,6 +146,8 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         )
         changed = slicer.vtkMRMLInteractionNode.InteractionModeChangedEvent
         self.addObserver(self.placing.interactionNode(), changed, self.placing.show)
+        otherList = slicer.vtkMRMLSelectionNode.ActivePlaceNodeIDChangedEvent
+        self.addObserver(self.placing.selectionNode(), otherList, self.placing.showSoon)
         self._isReady = True
         self.initializeParameterNode()
 

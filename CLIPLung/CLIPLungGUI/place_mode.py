@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import qt
 import slicer
 
 
@@ -26,10 +27,15 @@ class PlaceMode:
         """Tells of a change of the mouse mode."""
         return slicer.app.applicationLogic().GetInteractionNode()
 
+    @staticmethod
+    def selectionNode() -> slicer.vtkMRMLSelectionNode:
+        """Tells of a change of the list that clicks go to."""
+        return slicer.app.applicationLogic().GetSelectionNode()
+
     def isOn(self) -> bool:
         """Whether a click places a point of this panel's list."""
         points, interaction = self.currentPoints(), self.interactionNode()
-        place = slicer.app.applicationLogic().GetSelectionNode().GetActivePlaceNodeID()
+        place = self.selectionNode().GetActivePlaceNodeID()
         isOwn = points is not None and place == points.GetID()
         return isOwn and interaction.GetCurrentInteractionMode() == interaction.Place
 
@@ -43,7 +49,7 @@ class PlaceMode:
     def start(self) -> None:
         """Every click places a point, until it is stopped."""
         points = self.currentPoints() or self.makePoints()
-        selection, interaction = slicer.app.applicationLogic().GetSelectionNode(), self.interactionNode()
+        selection, interaction = self.selectionNode(), self.interactionNode()
         selection.SetReferenceActivePlaceNodeClassName("vtkMRMLMarkupsFiducialNode")
         selection.SetActivePlaceNodeID(points.GetID())
         interaction.SetPlaceModePersistence(1)
@@ -60,7 +66,15 @@ class PlaceMode:
 
     def show(self, *_arguments: Any) -> None:
         """The button follows the application, which ends placing at a right click, too."""
-        self.button.checked = self.isOn()
+        isOn = self.isOn()
+        if self.button.checked and not isOn:
+            # The reader may be placing something else by now, of which one was meant.
+            self.interactionNode().SetPlaceModePersistence(0)
+        self.button.checked = isOn
+
+    def showSoon(self, *_arguments: Any) -> None:
+        """Another list takes the clicks: chosen by the reader, or for a moment, while lines of an answer are made."""
+        qt.QTimer.singleShot(0, self.show)
 
     def toggle(self) -> None:
         """What the button's key does."""

@@ -14,4 +14,5 @@ Importing this package costs nothing; its modules import vtk and slicer and are 
     outline_edits   what a person draws: corrections measured, a segment as a click; correction_record keeps them
     segment_editor  what the Segment Editor has selected    axis_lines     long and short axis
     tagged_nodes    how CLIPLung finds the nodes it made    folder         subject hierarchy
+    active_list     where clicks of the mouse go
 """

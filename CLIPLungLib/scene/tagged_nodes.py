@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import slicer
 
+from CLIPLungLib.scene.active_list import active_list_kept
+
 KIND = "CLIPLung.kind"
 POINT_ID = "CLIPLung.pointID"
 CT_ROLE = "CLIPLung.ct"
@@ -28,7 +30,8 @@ def add_tagged(
     point_id: str | None = None,
 ) -> slicer.vtkMRMLNode:
     """A new tagged node, which `find_tagged` will find again."""
-    node = scene.AddNewNodeByClass(class_name, scene.GetUniqueNameByString(name))
+    with active_list_kept(scene):
+        node = scene.AddNewNodeByClass(class_name, scene.GetUniqueNameByString(name))
     node.SetAttribute(KIND, kind)
     node.SetAttribute(POINT_ID, point_id)
     node.SetNodeReferenceID(MARKUPS_ROLE, markups_node.GetID() if markups_node else None)

@@ -103,6 +103,17 @@ def test_a_click_places_a_point_and_the_answer_comes_by_itself(desk):
     assert warmth(after, mouse.view.to_xy(np.array(nodule_ras))) > 5
 
 
+def test_clicks_go_on_placing_nodules_after_an_answer(desk):
+    widget, mouse, middle = desk
+    widget.ui.placeButton.checked = True
+    for count, right_mm in enumerate((0.0, 12.0, -12.0), start=1):
+        mouse.click((middle[0] + right_mm, middle[1], middle[2]))
+        assert widget.worker.wait(120, slicer.app.processEvents)
+        assert widget._points.GetNumberOfDefinedControlPoints() == count
+    assert slicer.util.getNodesByClass("vtkMRMLMarkupsLineNode"), "no answer with axes, which is what is tested here"
+    assert widget.ui.placeButton.checked
+
+
 def test_dragging_marks_the_answer_until_the_mouse_is_released(desk):
     widget, mouse, nodule_ras = desk
     widget.ui.placeButton.checked = True

@@ -81,6 +81,20 @@ def test_place_button_follows_the_application(widget):
     assert interaction.GetPlaceModePersistence() == 0
 
 
+def test_place_button_goes_up_when_clicks_go_to_another_list(widget):
+    from CLIPLungGUI.selftest import addTestCT
+
+    addTestCT()
+    widget.ui.placeButton.checked = True
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", "a reader's ruler")
+    slicer.app.processEvents()
+    assert not widget.ui.placeButton.checked
+    assert slicer.app.applicationLogic().GetInteractionNode().GetPlaceModePersistence() == 0
+    widget.ui.placeButton.checked = True
+    selection = slicer.app.applicationLogic().GetSelectionNode()
+    assert selection.GetActivePlaceNodeID() == widget._points.GetID()
+
+
 def test_leaving_the_module_stops_placing(widget):
     from CLIPLungGUI.selftest import addTestCT
 
