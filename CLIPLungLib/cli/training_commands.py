@@ -115,8 +115,8 @@ def _warn(options: argparse.Namespace, config: TrainConfig) -> None:
     unknown = [] if options.init else not_learned(nodules)
     if unknown:
         print(
-            f"warning: no case tells {', '.join(unknown)}: what the model will say of it means nothing. Fill in the columns, or keep what "
-            "the bundled model knows with --init.",
+            f"warning: no case has a label for {', '.join(unknown)}, so the model cannot learn them. Fill in the columns, or start from the "
+            "bundled weights with --init.",
             file=sys.stderr,
         )
 

@@ -82,7 +82,7 @@ def evaluate(
 
 
 def _reference(answers: FoldAnswers, nodules: Sequence[Nodule]) -> ReaderReference:
-    """Of the answers, in the folds of the networks that gave them: a table prepared anew may have other folds."""
+    """The reference of each prediction, with the fold of its network: a table prepared anew may have other folds."""
     return replace(ReaderReference.of_nodules([nodules[index] for index in answers.nodule]), fold=answers.fold)
 
 
@@ -130,7 +130,7 @@ def single_readers(run: FinishedRun, nodules: Sequence[Nodule], fit: np.ndarray)
 
 
 def _same(run: FinishedRun, main: FinishedRun, chosen: np.ndarray) -> np.ndarray:
-    """(V,) bool for another run; its images come in the same order as the main one's, since both were read from the same table.
+    """(V,) bool for another run, whose images are in the same order, as both were read from the same table.
 
     Raises:
         InputError: they do not.

@@ -1,4 +1,4 @@
-"""Cross-fitted predictions of a network or of a size alone: calibrated on other folds than they are evaluated on."""
+"""Cross-fitted predictions of a network or of the size alone: each fold is calibrated on the others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Predictions:
     """For N images.
 
     Attributes:
-        score: (N,) uncalibrated, for figures that only ask for the order.
+        score: (N,) uncalibrated, for figures of ranking.
         probability: (N,) that the mean rating exceeds 3.
         classes: (N, 3) probabilities.
         signs: name of SIGN_NAMES -> (N,) level; empty for a size.
@@ -33,7 +33,7 @@ class Predictions:
     signs: dict[str, np.ndarray]
 
     def of(self, chosen: np.ndarray) -> Predictions:
-        """The same of some of the images."""
+        """The predictions for some of the images."""
         signs = {name: levels[chosen] for name, levels in self.signs.items()}
         return Predictions(self.score[chosen], self.probability[chosen], self.classes[chosen], signs)
 
@@ -80,10 +80,10 @@ def score_predictions(score: np.ndarray, reference: ReaderReference, fit: np.nda
     Args:
         score: (N,).
         reference: of the same images.
-        fit: (N,) bool, what the curve may be fitted on; of these the other folds are used.
+        fit: (N,) bool, images to fit the curve on; for each fold those of the other folds.
 
     Returns:
-        NaN where the score is, and for folds without anything to fit on elsewhere.
+        NaN where the score is NaN, and for folds without images to fit on in other folds.
     """
 
     def predict(learn: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -99,13 +99,13 @@ def score_predictions(score: np.ndarray, reference: ReaderReference, fit: np.nda
 def cross_fitted(
     fold: np.ndarray, fit: np.ndarray, predict: Callable[[np.ndarray, np.ndarray], np.ndarray], width: int
 ) -> np.ndarray:
-    """(N, width) predictions for each fold by what was fitted on the others.
+    """(N, width) predictions for each fold, fitted on the others.
 
     Args:
         fold: (N,).
-        fit: (N,) bool, what may be fitted on.
-        predict: of the places to fit on and the places to predict for.
-        width: numbers per place.
+        fit: (N,) bool, samples to fit on.
+        predict: from the indices to fit on and those to predict.
+        width: numbers per sample.
     """
     found = np.full((len(fold), width), np.nan)
     for one in np.unique(fold):

@@ -68,7 +68,7 @@ def figures_of(
 
 
 def _about(members: np.ndarray, value: Callable[[np.ndarray], np.ndarray]) -> Figure:
-    """A figure of these images, whose `value` takes their weights alone."""
+    """A figure over these images, whose `value` takes only their weights."""
     return Figure(int(members.sum()), lambda weights: value(weights[:, members]))
 
 

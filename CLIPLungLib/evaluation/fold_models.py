@@ -34,12 +34,12 @@ class FoldModel:
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """A finished cross-validation as it was read; nothing is trained or written.
+    """A finished cross-validation, read from files.
 
     Attributes:
         name: of the run.
         source: its folder, or the file that its answers are kept in.
-        folds: rising.
+        folds: in ascending order.
         answers: of all folds.
         calibrations: fold -> those of its checkpoint.
         epochs: that each network was trained for.
@@ -75,7 +75,7 @@ class FinishedRun:
 
 
 def folds_of_run(folder: Path) -> list[int]:
-    """The folds a cross-validation has folders for, rising.
+    """The folds of a cross-validation, in ascending order.
 
     Raises:
         InputError: there are none.
@@ -90,7 +90,7 @@ def folds_of_run(folder: Path) -> list[int]:
 
 
 def fold_models(folder: Path, nodules: Sequence[Nodule], device: str = "auto") -> Iterator[FoldModel]:
-    """Fold after fold; one network is in memory at a time.
+    """The model of each fold; one network is in memory at a time.
 
     Args:
         folder: of a finished run.

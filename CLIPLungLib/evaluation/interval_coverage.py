@@ -29,7 +29,7 @@ Figures = dict[str, dict[str, Any]]
 
 
 def measurement_figures(run: FinishedRun, answers: FoldAnswers, reference: ReaderReference, repeats: int) -> Figures:
-    """Own diameter and volume against the readers', where there are any; `reference` is of the same images as `answers`."""
+    """The model's diameter and volume against the readers'; `reference` is of the same images as `answers`."""
     outlined = np.isfinite(answers.diameter_mm)
     sized, filled = outlined & np.isfinite(reference.diameter_mm), outlined & np.isfinite(reference.volume_mm3)
     value_mm, low_mm, high_mm = _calibrated(run, answers, "diameter", answers.measured_diameter_mm)
@@ -53,7 +53,7 @@ def measurement_figures(run: FinishedRun, answers: FoldAnswers, reference: Reade
 
 
 def own_diameter_mm(run: FinishedRun, answers: FoldAnswers) -> np.ndarray:
-    """(V,) as the product shows it: calibrated, from the outline; the network's estimate where nothing was outlined."""
+    """(V,) the diameter as users see it: calibrated, or the direct estimate where nothing was outlined."""
     measured = _calibrated(run, answers, "diameter", answers.measured_diameter_mm)[0]
     return np.where(np.isfinite(measured), measured, answers.estimated_diameter_mm)
 

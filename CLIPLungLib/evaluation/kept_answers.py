@@ -32,12 +32,12 @@ NUMBERS = tuple(name for name in ARRAYS if name not in (*INDICES, "refused", LEV
 
 
 def rounded(run: FinishedRun) -> FinishedRun:
-    """The run with its answers as a file keeps them."""
+    """The run with its predictions rounded as in the file."""
     return replace(run, answers=_answers(_kept(run.answers)))
 
 
 def keep_answers(file: Path, run: FinishedRun, nodules: Sequence[Nodule]) -> None:
-    """Write the answers of a run, at once.
+    """Write the predictions of a run, atomically.
 
     Args:
         file: an .npz file.
@@ -63,9 +63,9 @@ def keep_answers(file: Path, run: FinishedRun, nodules: Sequence[Nodule]) -> Non
 
 
 def read_kept_answers(file: Path, nodules: Sequence[Nodule]) -> FinishedRun:
-    """Read what `keep_answers` wrote. Answers for nodules that the table lacks are left out and counted.
+    """Read the file of `keep_answers`. Predictions for nodules that are not in the table are left out and counted.
 
-    The folds are those of the file: they say which network answered, whatever the table's own folds are.
+    The folds of the file are used, which name the network of each prediction; those of the table may differ.
 
     Args:
         file: the file.
@@ -111,7 +111,7 @@ def _smallest(indices: np.ndarray) -> np.ndarray:
 
 
 def _answers(arrays: Mapping[str, np.ndarray]) -> FoldAnswers:
-    """The inverse of `_kept`, to its rounding."""
+    """The inverse of `_kept`, except for rounding."""
     values: dict[str, Any] = {name: arrays[name].astype(np.float64) for name in NUMBERS}
     levels = arrays[LEVELS].astype(np.float64)
     values[LEVELS] = np.where(levels == NO_LEVEL, np.nan, levels / LEVEL_STEPS)

@@ -1,4 +1,4 @@
-"""Tables in Markdown, and the part of a page that a command writes anew: what stands between two marks."""
+"""Tables in Markdown, and replacing the text between two marks of a page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_between_marks(page: Path, marks: tuple[str, str], text: str) -> None:
-    """Put a text between the marks of a page, in place of what stands there.
+    """Replace the text between the marks of a page.
 
     Args:
         page: in UTF-8.

@@ -1,4 +1,4 @@
-"""Figures of merit of many bootstrap draws at once. Arrays in, one number a draw out; numpy only.
+"""Metrics of many bootstrap draws at once: one number per draw. Only numpy.
 
 `weights` (R, N) says how often each of N samples is in each of R draws (`bootstrap.patient_weights`); a row of ones is
 the samples as they are. Each figure equals that of the resample written out, in which sample i stands weights[r, i]
@@ -50,7 +50,7 @@ def auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndar
 
 
 def spearman(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Rank correlation: Pearson's of the mid-ranks (ties share their mean rank).
+    """Spearman correlation: Pearson correlation of the mid-ranks (ties share their mean rank).
 
     The mid-rank of sample i less the mean rank (W + 1) / 2 is B_i - W / 2, where B_i is the weight below sample i plus
     half the weight equal to it, and W the weight of all. With ranks x and y so centred,
@@ -242,7 +242,7 @@ def _weight_below(values: np.ndarray, others: np.ndarray) -> Callable[[np.ndarra
 
 
 def _in_blocks(of_draws: Callable[[np.ndarray], np.ndarray], weights: np.ndarray) -> np.ndarray:
-    """`of_draws` of all rows, a block of rows at a time."""
+    """Apply `of_draws` to blocks of rows, to limit memory."""
     rows = max(1, CELLS_AT_ONCE // max(1, weights.shape[1]))
     blocks = [of_draws(weights[start : start + rows]) for start in range(0, len(weights), rows)]
     return np.concatenate(blocks) if blocks else np.zeros(0)

@@ -21,8 +21,8 @@ FEWEST_TO_LEAVE_ONE_OUT = 3
 ONE_READER, MODEL, DIFFERENCE = "one_reader", "model", "model_less_one_reader"
 AUC_OTHERS_ABOVE_3 = "auc_above_3"
 
-# Of answers (P,) to weights (R, P) -> (R,).
-Judge = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# From predictions or ratings (P,) and weights (R, P) to (R,).
+Metric = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class LeftOut:
     place: np.ndarray
 
     def of(self, chosen: np.ndarray) -> LeftOut:
-        """Some of them."""
+        """The pairs at these places (mask)."""
         return LeftOut(self.code[chosen], self.others[chosen], self.place[chosen])
 
 
@@ -63,18 +63,18 @@ def beside_one_reader(
     The model's prediction for a nodule counts once per reader, so all three use the same pairs and draws of patients.
 
     Args:
-        nodules: one per answer.
-        predictions: for them; a sign it does not tell is left out, as is one without enough readers.
+        nodules: one per prediction.
+        predictions: for them; signs without predictions or without enough readers are left out.
         repeats: of the bootstrap.
     """
     found: dict[str, dict[str, dict[str, Any]]] = {ONE_READER: {}, MODEL: {}, DIFFERENCE: {}}
     patients = np.array([nodule.patient_id for nodule in nodules])
-    for key, left_out, answers, judge in _questions(nodules, predictions):
+    for key, left_out, answers, metric in _metrics(nodules, predictions):
         if len(left_out.place) == 0:
             continue
         figures = {
-            ONE_READER: partial(judge, left_out.code),
-            MODEL: partial(judge, answers[left_out.place]),
+            ONE_READER: partial(metric, left_out.code),
+            MODEL: partial(metric, answers[left_out.place]),
         }
         figures[DIFFERENCE] = partial(_difference, figures[MODEL], figures[ONE_READER])
         weights = patient_weights(patients[left_out.place], repeats)
@@ -84,8 +84,8 @@ def beside_one_reader(
     return found
 
 
-def _questions(nodules: Sequence[Nodule], predictions: Predictions) -> list[tuple[str, LeftOut, np.ndarray, Judge]]:
-    """Key of the figure, readers, the model's answers (N,), and how either is judged."""
+def _metrics(nodules: Sequence[Nodule], predictions: Predictions) -> list[tuple[str, LeftOut, np.ndarray, Metric]]:
+    """Key of the figure, left-out readers, the model's predictions (N,), and the metric."""
     malignancy = readers_left_out(nodules, MALIGNANCY)
     decided = malignancy.of(malignancy.others != EVENT_ABOVE)
     found = [
@@ -107,11 +107,11 @@ def _as_a_reader(sign: str, predictions: Predictions) -> np.ndarray:
     return (answers > 0.5).astype(np.float64) if sign == CALCIFICATION_ABSENT else answers
 
 
-def _spearman_with(left_out: LeftOut) -> Judge:
+def _spearman_with(left_out: LeftOut) -> Metric:
     return lambda answers, weights: metrics.spearman(answers, left_out.others, weights)
 
 
-def _auc_of(left_out: LeftOut) -> Judge:
+def _auc_of(left_out: LeftOut) -> Metric:
     event = left_out.others > EVENT_ABOVE
     return lambda answers, weights: metrics.auc(event, answers, weights)
 

@@ -18,10 +18,10 @@ SIGN_NAMES = tuple(CALCIFICATION_ABSENT if name == CALCIFICATION else name for n
 
 @dataclass(frozen=True, eq=False)
 class ReaderReference:
-    """Of N nodules.
+    """The reference standard of N nodules.
 
     Attributes:
-        rating: (N,) mean malignancy, or what stands for a known outcome.
+        rating: (N,) mean malignancy; 1 or 5 for a known outcome.
         label: (N,) class: benign below 2.5, unsure from 2.5 to 3.5, malignant above.
         exceeds_3: (N,) bool; a mean of exactly 3 does not.
         patient, fold: (N,).
@@ -40,7 +40,7 @@ class ReaderReference:
 
     @classmethod
     def of_nodules(cls, nodules: Sequence[Nodule]) -> ReaderReference:
-        """From the table's rows."""
+        """The reference of these rows of the table."""
         return cls(
             rating=np.array([nodule.malignancy for nodule in nodules]),
             label=np.array([nodule.label for nodule in nodules]),

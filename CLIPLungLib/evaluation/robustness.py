@@ -38,7 +38,7 @@ PairRow = tuple[float, float, bool, float, str, float]
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Answers for the same N nodules twice.
+    """Predictions for the same N nodules without and with a perturbation.
 
     Attributes:
         reference, condition: (N,) probability without and with the change.
@@ -100,7 +100,7 @@ def _named(key: str, pairs: Pairs | None) -> dict[str, Pairs]:
 def changed_scans(
     folder: Path, nodules: Sequence[Nodule], classifier: NoduleClassifier, kind: str = "volume", seed: int = 0
 ) -> dict[str, Pairs]:
-    """Answers for every condition on the images of one kind, against the same image unchanged.
+    """Predictions for every condition on the images of one kind, paired with those for the unchanged images.
 
     Nodules that a condition leaves as they are (slices as thick already) do not count for it. One nodule is in memory at a time.
 
@@ -148,7 +148,7 @@ def _changes(ct: CTVolume, point: np.ndarray, rng: np.random.Generator) -> Itera
 def other_images(
     folder: Path, nodules: Sequence[Nodule], classifier: NoduleClassifier, kind: str, reference: str = "volume"
 ) -> Pairs | None:
-    """Answers for images of one kind against those of another, for the nodules that have both; None without any."""
+    """Predictions for images of two kinds, for the nodules that have both; None without any."""
     rows = []
     for nodule in nodules:
         if kind in nodule.images and reference in nodule.images and nodule.point_ras is not None:
@@ -158,7 +158,7 @@ def other_images(
 
 
 def whole_scans(folder: Path, nodules: Sequence[Nodule], classifier: NoduleClassifier) -> Pairs | None:
-    """Nodules whose whole scan is there as DICOM: with a click alone in that scan, against their volume; None without any."""
+    """Predictions for a click in the whole DICOM scan, paired with those for the volume; None without any."""
     rows = []
     for nodule in nodules:
         series = folder / DICOM_FOLDER / nodule.patient_id
@@ -186,14 +186,14 @@ def _answers(
 
 
 def join_pairs(parts: Sequence[Pairs]) -> Pairs:
-    """Those of several folds, each answered by the model that was not trained on it."""
+    """Concatenate the pairs of several folds."""
     arrays = [field.name for field in fields(Pairs) if field.name != "refused"]
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
     return Pairs(**joined, refused=sum(part.refused for part in parts))
 
 
 def compare_pairs(pairs: Pairs) -> dict[str, Any]:
-    """How a condition changes the answers for the same nodules.
+    """How a condition changes the predictions for the same nodules.
 
     Returns:
         n, patients, n_auc (a mean rating of exactly 3 has no part in the AUC), auc_reference, auc_condition, and auc_difference

@@ -1,4 +1,4 @@
-"""Settings: the kind of image a nodule is shown in, and which answers of a run each setting uses."""
+"""Settings: kinds of image, and the predictions of a run that each setting evaluates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAIN_SETTINGS = (VOLUMES, CONTEXT, SLICES)
 
 
 def judged_answers(setting: str, answers: FoldAnswers, nodules: Sequence[Nodule]) -> np.ndarray:
-    """(V,) bool: one answer for every nodule of a setting whose malignancy is known well enough; refused clicks have none.
+    """(V,) bool: one prediction per nodule of a setting with enough readers or a known outcome; none for refused clicks.
 
     Args:
         setting: one of SETTINGS.

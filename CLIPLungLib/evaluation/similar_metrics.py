@@ -15,11 +15,11 @@ WHITENING_FLOOR = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Metric:
-    """One way to compare.
+    """A metric.
 
     Attributes:
         name: in words.
-        selection: (FEATURE_COUNT, L) what is looked at.
+        selection: (FEATURE_COUNT, L) the features used.
         whitens: whether the features are whitened, so that correlated ones count once.
     """
 
@@ -28,11 +28,11 @@ class Metric:
     whitens: bool
 
     def fit(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The middle (FEATURE_COUNT,) and the transform (FEATURE_COUNT, K) for nodules (N, FEATURE_COUNT) to be compared."""
+        """Mean (FEATURE_COUNT,) and transform (FEATURE_COUNT, K), fitted on nodules (N, FEATURE_COUNT)."""
         center = features.mean(axis=0)
         seen = (features - center) @ self.selection
         spread = seen.std(axis=0)
-        # What is the same in all nodules tells nothing.
+        # A constant feature carries no information.
         scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
         transform = self.selection * scale
         if self.whitens:

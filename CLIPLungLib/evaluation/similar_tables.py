@@ -1,4 +1,4 @@
-"""What was measured of an index of similar cases, as tables in Markdown."""
+"""The evaluation of an index of similar cases, as tables in Markdown."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _figures_table(index: SimilarIndex) -> str:
 
 
 def _choices_table(index: SimilarIndex) -> str:
-    """The chosen way is set in bold."""
+    """The chosen metric is in bold."""
     rows = []
     for name, value in index.choices.items():
         mark = "**" if name == index.metric else ""

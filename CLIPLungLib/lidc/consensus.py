@@ -37,12 +37,12 @@ class ConsensusMask:
 
     @property
     def centroid_ijk(self) -> np.ndarray:
-        """(3,) mean voxel; only where the mask is not empty."""
+        """(3,) mean voxel index; the mask must not be empty."""
         return np.asarray(np.argwhere(self.inside).mean(axis=0)[::-1] + self.first_ijk)
 
 
 def consensus_mask(readings: Sequence[Reading], plane_of: Callable[[float], int]) -> ConsensusMask:
-    """The voxels that at least half of the readers put inside.
+    """The voxels inside the outlines of at least half of the readers.
 
     Args:
         readings: of one nodule.

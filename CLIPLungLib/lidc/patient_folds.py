@@ -1,4 +1,4 @@
-"""Which fold each patient of LIDC-IDRI is in: as a table says, or dealt out by a seed."""
+"""The fold of each patient of LIDC-IDRI: of a table, or assigned at random with a seed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WHOLE = re.compile(r"[0-9]{1,3}(\.0)?")
 
 @dataclass(frozen=True)
 class PatientFolds:
-    """The folds, and how they came about.
+    """The folds, and the rule by which they were assigned.
 
     Attributes:
         fold: patient -> fold, from 0.
@@ -32,15 +32,15 @@ class PatientFolds:
     rule: str
 
 
-def dealt_folds(patients: Iterable[str]) -> PatientFolds:
-    """Folds of equal numbers of patients, by chance.
+def random_folds(patients: Iterable[str]) -> PatientFolds:
+    """Five random folds of equal numbers of patients.
 
-    Give all patients of the collection, not only those at hand: then a patient stays in his fold when more are downloaded.
+    Give all patients of the collection, not only those at hand: then folds do not change when more are downloaded.
     """
     names = sorted(set(patients))
     order = np.random.default_rng(SEED).permutation(len(names))
     fold = {names[index]: place % FOLDS for place, index in enumerate(order.tolist())}
-    return PatientFolds(fold, f"{FOLDS} folds of equal numbers of patients, dealt out by chance (seed {SEED})")
+    return PatientFolds(fold, f"{FOLDS} folds of equal numbers of patients, assigned at random (seed {SEED})")
 
 
 def read_folds(table: Path) -> PatientFolds:

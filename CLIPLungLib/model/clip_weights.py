@@ -1,4 +1,4 @@
-"""CLIP's weights from a file that the user names: safetensors only, and nothing is fetched without being asked for."""
+"""CLIP's weights from a safetensors file that the user names. Nothing is downloaded unless asked for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REMEDY = f"Give a state dict of OpenAI's CLIP ViT-B/16 or of open_clip's, such a
 
 
 def read_clip_weights(file: Path) -> dict[str, Tensor]:
-    """The text tower's tensors (float32) of a safetensors file.
+    """Read the tensors (float32) of the text tower from a safetensors file.
 
     Raises:
         CheckpointError: the file is missing, pickled, damaged, or lacks them.
@@ -48,7 +48,7 @@ def read_clip_weights(file: Path) -> dict[str, Tensor]:
 
 
 def load_text_tower(clip: nn.Module, state: dict[str, Tensor], file: Path) -> None:
-    """Put a text tower's tensors in their places.
+    """Load the tensors into a text tower.
 
     Args:
         clip: of open_clip.
@@ -69,7 +69,7 @@ def load_text_tower(clip: nn.Module, state: dict[str, Tensor], file: Path) -> No
 
 
 def download_clip_weights() -> Path:
-    """Fetch OpenAI's ViT-B/16 (about 600 MB) from the Hugging Face hub, once; later calls find it in the hub's cache.
+    """Download OpenAI's ViT-B/16 (about 600 MB) from the Hugging Face hub, or take it from the hub's cache.
 
     Raises:
         InputError: it cannot be fetched.
@@ -90,6 +90,6 @@ def download_clip_weights() -> Path:
 
 
 def _is_pickled(file: Path) -> bool:
-    """Whether a file begins like torch's own formats: a zip archive or a pickle."""
+    """Whether a file begins like one of torch's formats: a zip archive or a pickle."""
     with file.open("rb") as stream:
         return stream.read(4).startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as a trunk: an image becomes feature maps of falling size. Its weights can start from those of ImageNet.
+"""EfficientNet-Lite0 as a trunk that gives feature maps of several resolutions, with ImageNet weights if wanted.
 
 Tan and Le, EfficientNet, ICML 2019; the Lite variants (2020) leave out squeeze-and-excitation and use ReLU6.
 """
@@ -72,14 +72,14 @@ class EfficientNetLite0(nn.Module):
         self._frozen: list[nn.Module] = []
 
     def freeze_early(self) -> None:
-        """Keep the stem and the first EARLY_STAGES as they are, their running statistics too: edges are edges everywhere."""
+        """Freeze the stem and the first EARLY_STAGES with their running statistics: edges look the same in any image."""
         self._frozen = [self.stem, *self.stages[:EARLY_STAGES]]
         for part in self._frozen:
             part.requires_grad_(False)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> EfficientNetLite0:
-        """As of any module; what is frozen stays in evaluation mode."""
+        """As in any module, but frozen parts stay in evaluation mode."""
         super().train(mode)
         for part in self._frozen:
             part.eval()
@@ -112,7 +112,7 @@ class InvertedResidual(nn.Module):
 
 
 class SameConv(nn.Conv2d):
-    """A convolution padded as the weights of ImageNet expect it: where the padding is odd, one more behind than before."""
+    """A convolution padded as the ImageNet weights expect: odd padding has the extra row and column at the end."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)

@@ -34,7 +34,7 @@ CHANNELS = {SLICE: TRUNKS[SLICE][-1][0], EFFICIENTNET: PYRAMID_WIDTH, CHANNEL: T
 
 @dataclass(frozen=True, eq=False)
 class FeatureMaps:
-    """What an encoder makes of B patches: N maps in all.
+    """The output of an encoder for B patches: N maps in all.
 
     Attributes:
         maps: (N, C, h, w) not negative; weighted by the gate where there is one.
@@ -53,7 +53,7 @@ class FeatureMaps:
     outline_logits: Tensor | None
 
     def pooled(self, patches: int) -> Tensor:
-        """(patches, 2, C) weighted mean and maximum over all cells of a patch; neither depends on how many planes there are."""
+        """(patches, 2, C) weighted mean and maximum over all cells of a patch; neither depends on the number of planes."""
         channels = self.maps.shape[1]
         sums = self.maps.new_zeros(patches, channels).index_add(0, self.patch_of_map, self.maps.sum(dim=(2, 3)))
         weights = self.weight.new_zeros(patches).index_add(0, self.patch_of_map, self.weight.sum(dim=(1, 2)))
@@ -75,7 +75,7 @@ def outline_probability(maps: FeatureMaps, patches: int, planes: int) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions and a short cut (He et al., CVPR 2016)."""
+    """Two 3x3 convolutions and a shortcut (He et al., CVPR 2016)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def residual_stages(width: int, stages: tuple[tuple[int, int, int], ...]) -> nn.
 
 
 class OutlineDecoder(nn.Module):
-    """From the trunk's maps back to the pixels of a plane (feature pyramid, Lin et al., CVPR 2017): one logit per pixel."""
+    """Segmentation decoder: from the maps of the trunk to one logit per pixel of a plane (feature pyramid, Lin et al., CVPR 2017)."""
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class OutlineDecoder(nn.Module):
 
 
 class GatedEncoder(nn.Module, ABC):
-    """Shared 2-D encoder over the existing planes, pooled over the cells a gate holds for nodule.
+    """Shared 2-D encoder over the existing planes, pooled with the weights of a gate that finds the cells of the nodule.
 
     The gate is learned from the readers' outlines during training; at inference it needs none. Mean and maximum under the gate do not
     depend on how many planes there are, so the length of a stack gives nothing away. A decoder outlines the nodule pixel by pixel.
@@ -144,7 +144,7 @@ class GatedEncoder(nn.Module, ABC):
 
     @abstractmethod
     def levels(self, planes: Tensor) -> list[Tensor]:
-        """Planes (N, H, W) in 0..1 -> maps from coarse to fine; the first, not negative, are those the answer is read from."""
+        """Planes (N, H, W) in 0..1 -> maps from coarse to fine; the heads read the first ones, which are not negative."""
 
     def forward(self, planes: Tensor, exists: Tensor) -> FeatureMaps:
         """Args: planes (B, Z, H, W) in 0..1; exists (B, Z) bool, at least one plane per patch."""
@@ -162,7 +162,7 @@ class GatedEncoder(nn.Module, ABC):
 
 
 class SliceEncoder(GatedEncoder):
-    """Eleven convolutions with short cuts; maps of an eighth of the plane."""
+    """Eleven convolutions with shortcuts; maps of 1/8 of the plane's size."""
 
     def __init__(self, pixels: int = 64) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ class SliceEncoder(GatedEncoder):
 
 
 class EfficientNetEncoder(GatedEncoder):
-    """EfficientNet-Lite0 with a feature pyramid (Lin et al., CVPR 2017); maps of an eighth of the plane as it is looked at.
+    """EfficientNet-Lite0 with a feature pyramid (Lin et al., CVPR 2017); maps of 1/8 of the input's size.
 
     Planes are enlarged by half, so that the trunk sees nodules about as large as the things of ImageNet.
     """

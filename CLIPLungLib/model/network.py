@@ -1,4 +1,4 @@
-"""The part of CLIP-Lung that runs at inference: image encoder, heads, and the projection into the text space."""
+"""The part of CLIP-Lung that runs at inference: image encoder, heads, and projection into the text space."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True, eq=False)
 class NetworkOutput:
-    """What the network says of B patches.
+    """Outputs of the network for B patches.
 
     Attributes:
         maps: of the image encoder.
@@ -89,7 +89,7 @@ class NetworkOutput:
 
 
 class ChannelGroupProjection(nn.Module):
-    """Splits the channels in T groups and maps each to the text space (the paper's F_t)."""
+    """Splits the channels into T groups and maps each to the text space (the paper's F_t)."""
 
     def __init__(self, channels: int, groups: int, text_dim: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ def _image_encoder(config: NetworkConfig) -> GatedEncoder | ChannelEncoder:
 
 
 class CLIPLungNetwork(nn.Module):
-    """Image encoder, classification and measuring heads, and projection. The text side is a bank of vectors beside it."""
+    """Image encoder, heads for class, rating and diameter, and projection. The text features are kept beside it, see `TextBank`."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class CLIPLungNetwork(nn.Module):
         return self.read(self.encoder(planes, exists), len(planes))
 
     def read(self, maps: FeatureMaps, patches: int) -> NetworkOutput:
-        """The answer for the feature maps of so many patches; Grad-CAM differentiates this part alone."""
+        """The outputs for the feature maps of so many patches; Grad-CAM differentiates this part only."""
         pooled = maps.pooled(patches)  # (B, 2, C)
         flat = self.dropout(pooled.flatten(1))
         votes = self.rating_head(flat)

@@ -1,4 +1,4 @@
-"""Channel-wise conditional prompts (CCP): learned context tokens that lean on the image, before every class and attribute text."""
+"""Channel-wise conditional prompts (CCP): learned context tokens, conditioned on the image, before every class and attribute text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONTEXT_STD = 0.02
 
 @dataclass(frozen=True, eq=False)
 class TextBank:
-    """Text features of everything the model can say: classes (K, D) and attribute levels (M, D), unit vectors."""
+    """Text features of the classes (K, D) and the attribute levels (M, D), unit vectors."""
 
     classes: Tensor
     levels: Tensor
@@ -30,7 +30,7 @@ def attribute_of_level() -> Tensor:
 
 
 class ConditionalPrompts(nn.Module):
-    """l'_t = l_t + g(F_t): T learned tokens, each moved by the feature of its channel group.
+    """l'_t = l_t + g(F_t): T learned tokens, each shifted by the feature of its channel group.
 
     Args:
         groups: number of tokens T.

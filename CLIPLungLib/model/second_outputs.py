@@ -1,4 +1,4 @@
-"""What the second reader says of a nodule. Apart from it, as reading these names needs no torch."""
+"""Names of the outputs of the second reader. In a file of their own, as they need no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The second reader: kernel ridge regression on what an ImageNet trunk sees in the middle plane of a nodule.
+"""The second reader: kernel ridge regression on ImageNet features of the middle plane of a nodule.
 
 The trunk (EfficientNet-Lite0 as far as 1/16 of the image's size) stays as its photographs made it. Its maps are averaged around the
 click with three widths, in a wide and a narrow view. The regression is solved in closed form (Saunders et al., ICML 1998) over a
@@ -30,7 +30,7 @@ KERNEL_SCALE = 0.6
 
 @dataclass(frozen=True, eq=False)
 class Moves:
-    """How views are taken: the place and turn of each of B views.
+    """Augmentation of B views: rotation, flip and shift of each.
 
     Attributes:
         turn: (B,) radians.
@@ -44,18 +44,18 @@ class Moves:
 
 
 class FrozenFeatures(nn.Module):
-    """From a plane to the numbers the regression works on; nothing in it is learned from nodules."""
+    """The features of a plane, by a frozen ImageNet trunk; nothing in it is trained on nodules."""
 
     def __init__(self) -> None:
         super().__init__()
         self.trunk = EfficientNetLite0(READ_STAGES[-1])
 
     def forward(self, plane: Tensor, pixel_mm: float, moves: Moves | None = None) -> Tensor:
-        """(B, FEATURES) of planes (B, H, W) of grey values 0..1 around the click, without moves as they are."""
+        """(B, FEATURES) of planes (B, H, W) of grey values 0..1 around the click, augmented where moves are given."""
         return averages(self.maps(plane, pixel_mm, moves))
 
     def maps(self, plane: Tensor, pixel_mm: float, moves: Moves | None = None) -> list[Tensor]:
-        """Maps (V, B, C, h, w) of every stage that is read, one view of the planes after the other."""
+        """Maps (V, B, C, h, w) of every stage used, for V fields of view."""
         views = [_image(plane, width_mm / pixel_mm, pixel_mm, moves) for width_mm in VIEWS_MM]
         # All views at once: one small plane alone would leave the processor waiting.
         x, found = self.trunk.stem(torch.cat(views)), []
@@ -88,12 +88,12 @@ class SecondReader(nn.Module):
         self.register_buffer("centres", torch.zeros(centres, FEATURES))
         self.register_buffer("coefficients", torch.zeros(centres, len(SECOND_OUTPUTS)))
         self.register_buffer("offset", torch.zeros(len(SECOND_OUTPUTS)))
-        # 1 for outputs that some training nodule told.
+        # 1 for outputs for which training nodules had labels.
         self.register_buffer("is_told", torch.zeros(len(SECOND_OUTPUTS)))
         self.eval().requires_grad_(False)
 
     def forward(self, planes: Tensor, exists: Tensor, pixel_mm: float) -> Tensor:
-        """(B, O) estimates of SECOND_OUTPUTS; NaN for what no training nodule told.
+        """(B, O) estimates of SECOND_OUTPUTS; NaN where no training nodule had a label.
 
         Args:
             planes: (B, Z, H, W) grey values 0..1.
@@ -108,7 +108,7 @@ class SecondReader(nn.Module):
         return torch.where(self.is_told > 0, found, torch.nan)
 
     def standardised(self, features: Tensor) -> Tensor:
-        """(B, FEATURES) with the mean 0 and the deviation 1 over the training nodules."""
+        """(B, FEATURES) standardised: mean 0 and standard deviation 1 over the training nodules."""
         return (features - self.mean) / self.deviation
 
 

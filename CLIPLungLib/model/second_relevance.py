@@ -1,4 +1,4 @@
-"""Where in its plane the second reader finds what it says: relevance that adds up to its estimate.
+"""Relevance maps of the second reader in its plane; they add up to its estimate.
 
 Integrated gradients (Sundararajan et al., ICML 2017) share the estimate's distance from that of the average nodule among the features.
 A feature is a weighted average over the cells of a map, so its share is laid on these cells.
@@ -24,7 +24,7 @@ STEPS = 16
 
 
 def estimate_with_relevance(reader: SecondReader, plane: Tensor, pixel_mm: float, output: int) -> tuple[Tensor, Tensor]:
-    """All estimates, and where one of them comes from.
+    """All estimates, and the relevance map of one of them.
 
     Args:
         reader: the second reader.
@@ -56,7 +56,7 @@ def estimate_with_relevance(reader: SecondReader, plane: Tensor, pixel_mm: float
 
 
 def _mean_slopes(reader: SecondReader, x: Tensor, output: int) -> Tensor:
-    """(B, FEATURES) the estimate's mean gradient on the straight way from the average nodule to standardised features x."""
+    """(B, FEATURES) mean gradient of the estimate along the straight line from the average nodule to the standardised features x."""
     places = (torch.arange(STEPS, device=x.device) + 0.5) / STEPS
     way = (places[:, None, None] * x).flatten(0, 1)
     pull = kernel(way, reader.centres) * reader.coefficients[:, output]
@@ -65,7 +65,7 @@ def _mean_slopes(reader: SecondReader, x: Tensor, output: int) -> Tensor:
 
 
 def _on_plane(cells: Tensor, view_pixels: float, plane: Tensor) -> Tensor:
-    """(B, H, W) the values of a view's cells (B, h, w) spread over the pixels of the planes they were seen in, sums unchanged."""
+    """(B, H, W) the values of a view's cells (B, h, w) spread over the pixels that they cover; sums are unchanged."""
     batch, height, width = plane.shape
     matrix = plane.new_zeros(batch, 2, 3)
     matrix[:, 0, 0], matrix[:, 1, 1] = width / view_pixels, height / view_pixels

@@ -1,4 +1,4 @@
-"""Texts with a common beginning as a tree of tokens: where attention looks back only, every beginning needs to be computed once."""
+"""Texts with common beginnings as a tree of tokens: with causal attention, every beginning is computed once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The raw predictions for local cases, end to end."""
+"""Uncalibrated predictions for local cases, end to end."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ Answer = Reading | str
 
 @dataclass(frozen=True, eq=False)
 class LocalAnswers:
-    """Cases with an answer, and those left out.
+    """Cases with a prediction, and those left out.
 
     Attributes:
         cases: N cases.
         malignancy_score: (N,) uncalibrated.
         diameter_mm: (N,) uncalibrated, see `joint_diameter_mm`; NaN where nothing was outlined.
         volume_mm3: (N,) of the outline, likewise.
-        distance, presence: (N,) what the out-of-distribution warning is judged by.
-        left_out: id -> why there is no answer.
+        distance, presence: (N,) criteria of the out-of-distribution warning.
+        left_out: id -> why there is no prediction.
     """
 
     cases: tuple[Case, ...]
@@ -47,11 +47,11 @@ class LocalAnswers:
 
 
 def answer_cases(cases: Sequence[Case], classifier: NoduleClassifier, progress: Progress | None = None) -> LocalAnswers:
-    """Ask the network about every case; each image is read once, and one is in memory at a time.
+    """Predict every case; each image is read once, and one is in memory at a time.
 
     Args:
-        cases: one at least.
-        classifier: with the network that shall be calibrated.
+        cases: at least one.
+        classifier: with the network to recalibrate.
         progress: called as (cases done, cases in all, id).
 
     Raises:
@@ -90,7 +90,7 @@ def _as_arrays(answered: Sequence[tuple[Case, Reading]], left_out: dict[str, str
 
 
 def _answers(cases: Sequence[Case], classifier: NoduleClassifier) -> Iterator[tuple[Case, Answer]]:
-    """Every case with its answer, image by image."""
+    """Every case with its prediction or the reason why there is none, image by image."""
     yield from ((case, case.row.fault) for case in cases if case.row.fault)
     usable = sorted(
         (case for case in cases if not case.row.fault), key=lambda case: (str(case.row.image), case.row.series_uid)

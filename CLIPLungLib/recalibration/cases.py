@@ -24,10 +24,10 @@ NO_PATIENTS = (
 
 @dataclass(frozen=True, eq=False)
 class LocalCases:
-    """Labelled cases of one truth.
+    """Labelled cases of one reference standard.
 
     Attributes:
-        cases: to ask the network about.
+        cases: with labels.
         whose: READERS or OUTCOME.
         left_out: id -> why a case cannot be used.
         notes: what the user must know.

@@ -1,6 +1,6 @@
-"""The calibrations of a trained network renewed on local cases; the network stays as it is.
+"""Refits the calibrations of a trained network to local cases; the network does not change.
 
-Whether the renewed probability is better is judged on patients it was not fitted on. What the cases are too few for is kept.
+The refitted probability is evaluated on held-out patients. Calibrations for which there are too few cases are kept.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LEAST_PROBABILITY = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class LocalCalibration:
-    """Renewed calibrations, and why they are as they are.
+    """The refitted calibrations, and the reasons.
 
     Attributes:
         calibrations: to use.
@@ -43,7 +43,7 @@ class LocalCalibration:
         patient: (N,) whose case it is.
         before: (N,) the old calibration's probability of the event.
         after: (N,) the update's, each fitted on other patients.
-        power: what so many cases can tell.
+        power: the precision that so many cases allow.
         decisions: part of the calibrations -> what was done with it, in words.
     """
 
@@ -59,10 +59,10 @@ class LocalCalibration:
 
 
 def calibrate_locally(answers: LocalAnswers, old: Calibrations, whose: str, table: str, date: str) -> LocalCalibration:
-    """Renew what the cases are enough for, and keep the rest.
+    """Refit the calibrations for which there are enough cases, and keep the others.
 
     Args:
-        answers: for cases of patients the network has not learned from.
+        answers: for cases of patients that the network was not trained on.
         old: calibrations of the network.
         whose: READERS or OUTCOME.
         table: name of the cases' table.
@@ -107,13 +107,13 @@ def calibrate_locally(answers: LocalAnswers, old: Calibrations, whose: str, tabl
 
 
 def log_losses(event: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """(N,) minus the logarithm of the probability that was given to what came true."""
+    """(N,) negative log likelihood of each case."""
     losses: np.ndarray = -np.log(np.maximum(np.where(event, probability, 1 - probability), LEAST_PROBABILITY))
     return losses
 
 
 def require_enough(cases: Sequence[Case]) -> None:
-    """Refuse cases of too few patients; also worth asking before the network is.
+    """Refuse cases of too few patients, before anything is computed.
 
     Raises:
         InputError: fewer than FEWEST_PATIENTS with an event, or without.
@@ -130,7 +130,7 @@ def require_enough(cases: Sequence[Case]) -> None:
 def _cross_fitted(
     score: np.ndarray, event: np.ndarray, patient: np.ndarray, fit: Callable[[np.ndarray], Calibration]
 ) -> np.ndarray:
-    """(N, 3) probabilities of the cuts, each by a calibration of other patients."""
+    """(N, 3) probabilities of exceeding each cut, by a calibration fitted on other patients."""
     found = np.empty((len(score), 3))
     fold = patient_folds(event, patient)
     for one in np.unique(fold):
@@ -139,13 +139,13 @@ def _cross_fitted(
 
 
 def patient_folds(event: np.ndarray, patient: np.ndarray) -> np.ndarray:
-    """(N,) fold of each case: patients dealt out at random, those with an event evenly; the same in every run."""
+    """(N,) fold of each case: patients assigned at random, stratified by event; the same in every run."""
     names, group = np.unique(patient, return_inverse=True)
     order = np.random.default_rng(SEED).permutation(len(names))
     has_event = np.bincount(group, weights=event) > 0
-    dealt = order[np.argsort(has_event[order], kind="stable")]
+    shuffled = order[np.argsort(has_event[order], kind="stable")]
     fold = np.empty(len(names), dtype=np.int64)
-    fold[dealt] = np.arange(len(names)) % FOLDS
+    fold[shuffled] = np.arange(len(names)) % FOLDS
     folds: np.ndarray = fold[group]
     return folds
 

@@ -1,18 +1,18 @@
-"""The settings of the published method, readable from a JSON file that lists every one."""
+"""The settings of the published method, read from a JSON file that lists every one."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.training.setting_rules import ANY_NUMBER, NOT_NEGATIVE, POSITIVE, SHARE, Rule, checked, list_of, whole
 
 COMMAND = "reproduce"
 REMEDY = "Start from configs/published.json beside this program's training code, which lists every setting."
-HIGHEST_NUMBER, WIDEST = 1e9, 512
+WIDEST, CROP_VOXELS, MOST_WORDS = 512, 32, 16
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PublishedSettings:
         learning_rate: of the first epoch; it falls along a cosine.
         momentum: of SGD.
         weight_decay: of SGD.
-        ema_decay: of the averaged weights, which are the ones judged.
+        ema_decay: of the averaged weights, which are the ones evaluated.
         seed: of weights, order, augmentation and the split by nodule.
     """
 
@@ -92,60 +92,53 @@ class PublishedSettings:
         return cls.from_dict(values, f"Settings {file}")
 
 
-def _is_number(value: Any) -> bool:
-    # No NaN and no infinity compares as smaller; a bool is an int to Python.
-    return type(value) in (int, float) and abs(value) < HIGHEST_NUMBER
+def _window(value: Any) -> tuple[float, ...]:
+    words = "two rising numbers"
+    try:
+        low, high = list_of(2, ANY_NUMBER)(value)
+    except ValueError as error:
+        raise ValueError(words) from error
+    if not low < high:
+        raise ValueError(words)
+    return low, high
 
 
-def _is_whole(value: Any, least: int) -> bool:
-    return type(value) is int and least <= value < HIGHEST_NUMBER
+def _crop_voxels(value: Any) -> int:
+    if type(value) is not int or value != CROP_VOXELS:
+        raise ValueError(f"{CROP_VOXELS}, as the last feature map is 4 x 4")
+    return value
 
 
-_ABOVE_0 = ("a number above 0", lambda value: _is_number(value) and value > 0)
-_FROM_0 = ("a number of at least 0", lambda value: _is_number(value) and value >= 0)
-_SHARE = ("a number of at least 0 and below 1", lambda value: _is_number(value) and 0 <= value < 1)
-_FROM_1 = ("a whole number of at least 1", lambda value: _is_whole(value, 1))
-_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "crop_diameters": _ABOVE_0,
-    "crop_voxels": ("32, as the last feature map is 4 x 4", lambda value: _is_whole(value, 32) and value == 32),
-    "window_hu": (
-        "two rising numbers",
-        lambda value: (
-            isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)) and value[0] < value[1]
-        ),
-    ),
-    "width": (f"a whole number of 1 to {WIDEST}", lambda value: _is_whole(value, 1) and value <= WIDEST),
-    "context_words": ("one to 16 words", lambda value: isinstance(value, str) and 1 <= len(value.split()) <= 16),
-    "tau": _ABOVE_0,
-    "alpha": _FROM_0,
-    "beta": _FROM_0,
-    "epochs": _FROM_1,
-    "batch_size": _FROM_1,
-    "learning_rate": _ABOVE_0,
-    "momentum": _SHARE,
-    "weight_decay": _FROM_0,
-    "ema_decay": _SHARE,
-    "seed": ("a whole number of at least 0", lambda value: _is_whole(value, 0)),
+def _words(value: Any) -> str:
+    if not isinstance(value, str) or not 1 <= len(value.split()) <= MOST_WORDS:
+        raise ValueError(f"one to {MOST_WORDS} words")
+    return value
+
+
+_RULES: dict[str, Rule] = {
+    "crop_diameters": POSITIVE,
+    "crop_voxels": _crop_voxels,
+    "window_hu": _window,
+    "width": whole(1, WIDEST),
+    "context_words": _words,
+    "tau": POSITIVE,
+    "alpha": NOT_NEGATIVE,
+    "beta": NOT_NEGATIVE,
+    "epochs": whole(1),
+    "batch_size": whole(1),
+    "learning_rate": POSITIVE,
+    "momentum": SHARE,
+    "weight_decay": NOT_NEGATIVE,
+    "ema_decay": SHARE,
+    "seed": whole(0),
 }
-_WHOLE = ("crop_voxels", "width", "epochs", "batch_size", "seed")
 
 
 def _checked(values: Any) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError("it must hold settings by name")
     if values.get("command") != COMMAND:
-        raise ValueError(f"'command' must be '{COMMAND}', which tells these settings from those of other commands")
-    own = {name: value for name, value in values.items() if name != "command"}
-    for word, names in (("unknown", set(own) - set(_RULES)), ("missing", set(_RULES) - set(own))):
-        if names:
-            raise ValueError(f"{word} settings: {', '.join(sorted(map(str, names)))}")
-    for name, (words, is_allowed) in _RULES.items():
-        if not is_allowed(own[name]):
-            raise ValueError(f"{name} must be {words}, not {own[name]!r}")
-    return {name: _typed(name, value) for name, value in own.items()}
-
-
-def _typed(name: str, value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(map(float, value))
-    return value if isinstance(value, str) or name in _WHOLE else float(value)
+        raise ValueError(
+            f"'command' must be '{COMMAND}', which distinguishes these settings from those of other commands"
+        )
+    return checked({name: value for name, value in values.items() if name != "command"}, _RULES)

@@ -51,11 +51,11 @@ class MapInput:
         return self.side * output.malignancy_score
 
     def lung_hu(self) -> float:
-        """HU of this patch's lung."""
+        """HU of the lung in this patch."""
         return lung_hu(self.patch)
 
     def lung(self) -> float:
-        """Its grey value."""
+        """Grey value of the lung in this patch."""
         return float(self.spec.normalise(np.array(self.lung_hu())))
 
 

@@ -16,11 +16,11 @@ NODULE_VOLUMES = (0.5, 1.0, 2.0, 4.0)
 # Maps that look alike are ranked alike.
 RANK_STEP = 0.01
 
-Answer = Callable[[np.ndarray], np.ndarray]
+Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def energy_inside(heat: np.ndarray, outline: np.ndarray) -> float:
-    """Share of a map's sum within the outline; 0 for an empty map, which marks nothing. Both (Z, Y, X)."""
+    """Share of a map's sum within the outline; 0 for an empty map, Both (Z, Y, X)."""
     total = float(heat.sum())
     return float(heat[outline].sum()) / total if total > 0 else 0.0
 
@@ -31,7 +31,7 @@ def peak_inside(heat: np.ndarray, outline: np.ndarray) -> bool:
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray, exists: np.ndarray) -> float:
-    """Spearman's over the voxels of existing planes; NaN where one map is flat there. Maps (Z, Y, X), exists (Z,) bool."""
+    """Spearman correlation over the voxels of existing planes; NaN where one map is flat there. Maps (Z, Y, X), exists (Z,) bool."""
     ranked = [np.rint(heat[exists].ravel() / RANK_STEP) for heat in (first, second)]
     if any(np.ptp(values) == 0 for values in ranked):
         return float("nan")
@@ -39,14 +39,14 @@ def rank_correlation(first: np.ndarray, second: np.ndarray, exists: np.ndarray) 
 
 
 def lung_hu(patch: Patch) -> float:
-    """HU of a patch's own lung."""
+    """Median HU of the lung in a patch."""
     hu = patch.hu[patch.exists]
     lung = hu[hu < LUNG_BELOW_HU]
     return float(np.median(lung)) if lung.size else USUAL_LUNG_HU
 
 
 def deletion_and_insertion(
-    heat: np.ndarray, patch: Patch, nodule_voxels: int, answer: Answer, seed: int
+    heat: np.ndarray, patch: Patch, nodule_voxels: int, predict: Predict, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Deletion and insertion: the probability while the most relevant voxels are replaced by lung, or alone are kept (Petsiuk et al., BMVC 2018).
 
@@ -54,7 +54,7 @@ def deletion_and_insertion(
         heat: (Z, Y, X).
         patch: in HU.
         nodule_voxels: of the readers' outline, at least 1.
-        answer: from HU (K, Z, Y, X) to (K,) probabilities of the side the map is for.
+        predict: from HU (K, Z, Y, X) to (K,) probabilities of the side the map is for.
         seed: of the order of voxels that are alike.
 
     Returns:
@@ -72,4 +72,4 @@ def deletion_and_insertion(
         without[marked], alone[marked] = lung[marked], without[marked]
         deleted.append(without)
         inserted.append(alone)
-    return tuple(answer(np.stack(images).reshape(-1, *heat.shape)) for images in (deleted, inserted))  # type: ignore[return-value]
+    return tuple(predict(np.stack(images).reshape(-1, *heat.shape)) for images in (deleted, inserted))  # type: ignore[return-value]

@@ -34,7 +34,7 @@ COVERED_PIXELS, COVERED_PLANES = 8, 3
 
 
 def shipped(map_input: MapInput) -> np.ndarray:
-    """The map that a user gets: of the network and, where there is one, of the second reader."""
+    """The map that users see: of the network and, if there is one, of the second reader."""
     found = answer_with_joint_heat(
         (map_input.network, map_input.second_reader),
         map_input.planes,
@@ -83,7 +83,7 @@ def hires_cam_fine(map_input: MapInput) -> np.ndarray:
 
 
 def integrated_gradients(map_input: MapInput) -> np.ndarray:
-    """Integrated Gradients (Sundararajan et al., ICML 2017) on the grey values, from a patch of nothing but lung."""
+    """Integrated Gradients (Sundararajan et al., ICML 2017) on the grey values, from a patch of lung alone."""
     # A package of the extra `train`; not for inference.
     from captum.attr import IntegratedGradients
 
@@ -160,7 +160,7 @@ METHODS: dict[str, Method] = {
 
 
 def chosen_methods(names: list[str]) -> dict[str, Method]:
-    """The methods of these names, in the order of METHODS; "all" is every one.
+    """The methods with these names, in the order of METHODS; "all" for every method.
 
     Raises:
         InputError: there is no such method.
@@ -177,7 +177,7 @@ def _numpy(heat: Tensor) -> np.ndarray:
 
 
 def _heat(map_input: MapInput, relevance: Tensor, maps: FeatureMaps) -> np.ndarray:
-    """(Z, Y, X) of relevance (N, h, w) for the side asked for, one per map."""
+    """(Z, Y, X) heat map of the relevance (N, h, w) of every map."""
     return _numpy(heat_of_relevance(relevance.detach(), maps, map_input.exists, map_input.planes.shape))
 
 
@@ -188,7 +188,7 @@ def _encoded(map_input: MapInput) -> FeatureMaps:
 
 
 def _last_maps(map_input: MapInput) -> tuple[FeatureMaps, Tensor]:
-    """The maps the answer is read from, and the answer's gradient there."""
+    """The last maps, and the gradient of the target there."""
     maps = _encoded(map_input)
     with torch.enable_grad():
         leaf = replace(maps, maps=maps.maps.detach().requires_grad_(True))
@@ -207,7 +207,7 @@ def _above_average(map_input: MapInput, maps: FeatureMaps, weights: Tensor) -> T
 
 
 def _fine_maps(map_input: MapInput) -> tuple[FeatureMaps, Tensor, Tensor]:
-    """The last maps, those of a quarter of the plane, and the answer's gradient at the latter."""
+    """The last maps, those of 1/4 of the plane's size, and the gradient of the target at the latter."""
     kept: list[Tensor] = []
 
     def keep(_module: torch.nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -243,7 +243,7 @@ def _planes_as_maps(map_input: MapInput) -> FeatureMaps:
 def _loss_by_group(
     map_input: MapInput, whole: FeatureMaps, covered: FeatureMaps, groups: Tensor, before: Tensor
 ) -> Tensor:
-    """(N,) what the answer loses when the planes of a map's own group are the covered ones."""
+    """(N,) loss of the target when the planes of a map's group are covered."""
     losses = []
     for group in range(int(groups.max()) + 1):
         inside = groups == group

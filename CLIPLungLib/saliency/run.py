@@ -18,7 +18,7 @@ from CLIPLungLib.dataset.nodule_table import IMAGE_KINDS, MASK_KINDS, Nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.fold_models import FoldModel, fold_models, folds_of_run
 from CLIPLungLib.inference.checkpoint import Checkpoint
-from CLIPLungLib.saliency.judged_case import CLICK_MM, JudgedCase, judge_case
+from CLIPLungLib.saliency.case_scores import CLICK_MM, CaseScores, score_case
 from CLIPLungLib.saliency.map_input import Method
 from CLIPLungLib.saliency.summary import summarise
 
@@ -55,23 +55,23 @@ def measure_saliency(
     cases = sampled([case for case in outlined_cases(nodules) if case[0].fold in folds], sample)
     if not cases:
         raise InputError(f"No nodule of {run}'s folds has an image with an outline. Give the data folder of that run.")
-    judged: list[JudgedCase] = []
+    scored: list[CaseScores] = []
     done = 0
     for model, other in _models(run, other_run, nodules, device):
         for nodule, kind in (case for case in cases if case[0].fold == model.fold):
-            found = judge_case(data_folder, nodule, kind, model.classifier, methods, other)
-            judged += [] if found is None else [found]
+            found = score_case(data_folder, nodule, kind, model.classifier, methods, other)
+            scored += [] if found is None else [found]
             done += 1
             if progress:
                 progress(done, len(cases), f"fold {model.fold}")
-    if not judged:
+    if not scored:
         raise InputError(f"All {done} clicks on nodules of {data_folder} were refused. Check its images and points.")
     facts = {"run": run.resolve().name, "other_run": other_run.resolve().name if other_run else None}
-    return facts | {"click_mm": CLICK_MM, "images": len(judged), "refused": done - len(judged)} | summarise(judged)
+    return facts | {"click_mm": CLICK_MM, "images": len(scored), "refused": done - len(scored)} | summarise(scored)
 
 
 def outlined_cases(nodules: Sequence[Nodule]) -> list[Case]:
-    """Every image with a readers' outline: a volume with its own; a cube or crop also with that of the nodule's volume."""
+    """Every image with a readers' outline: volumes with their own, cubes and crops with their own or that of the volume."""
     return [
         (nodule, kind)
         for nodule in nodules

@@ -11,13 +11,13 @@ from CLIPLungLib.dataset.nodule_images import TRUE_CONTEXT
 from CLIPLungLib.evaluation import metrics
 from CLIPLungLib.evaluation.bootstrap import BOOTSTRAPS, estimate, patient_weights
 from CLIPLungLib.inference.heat_threshold import HEAT_THRESHOLD
+from CLIPLungLib.saliency.case_scores import CaseScores, MapScores
 from CLIPLungLib.saliency.controls import CONTROLS
-from CLIPLungLib.saliency.judged_case import JudgedCase, JudgedMap
 from CLIPLungLib.saliency.map_metrics import NODULE_VOLUMES
 
 SMALL_BELOW_MM = 8.0
 ALL = "all"
-GROUPS: dict[str, Callable[[JudgedCase], bool]] = {
+GROUPS: dict[str, Callable[[CaseScores], bool]] = {
     ALL: lambda _case: True,
     "below 8 mm": lambda case: case.diameter_mm < SMALL_BELOW_MM,
     "8 mm and more": lambda case: case.diameter_mm >= SMALL_BELOW_MM,
@@ -29,7 +29,7 @@ GROUPS: dict[str, Callable[[JudgedCase], bool]] = {
 BLOB = "blob"
 
 
-def summarise(judged: Sequence[JudgedCase]) -> dict[str, Any]:
+def summarise(scored: Sequence[CaseScores]) -> dict[str, Any]:
     """Everything for `saliency.json`.
 
     Returns:
@@ -40,10 +40,10 @@ def summarise(judged: Sequence[JudgedCase]) -> dict[str, Any]:
         correlation with the map of wholly random weights), `seeds`. `curves` and `cascade`: means by step and layer, `cost`: median,
         all by method.
     """
-    names = list(judged[0].maps)
+    names = list(scored[0].maps)
     groups = {}
     for group, belongs in GROUPS.items():
-        chosen = [case for case in judged if belongs(case)]
+        chosen = [case for case in scored if belongs(case)]
         if chosen:
             groups[group] = {
                 "n": len(chosen),
@@ -54,19 +54,19 @@ def summarise(judged: Sequence[JudgedCase]) -> dict[str, Any]:
         "bootstraps": BOOTSTRAPS,
         "volumes": list(NODULE_VOLUMES),
         "groups": groups,
-        "curves": _curves(judged, names),
-        "cascade": {name: _cascade(judged, name) for name in names if name not in CONTROLS},
+        "curves": _curves(scored, names),
+        "cascade": {name: _cascade(scored, name) for name in names if name not in CONTROLS},
         "cost": {
-            name: float(np.median([case.maps[name].cost for case in judged])) for name in names if name not in CONTROLS
+            name: float(np.median([case.maps[name].cost for case in scored])) for name in names if name not in CONTROLS
         },
     }
 
 
-def _figures(judged: Sequence[JudgedCase], name: str) -> dict[str, Any]:
-    patients = np.array([case.patient for case in judged])
+def _figures(scored: Sequence[CaseScores], name: str) -> dict[str, Any]:
+    patients = np.array([case.patient for case in scored])
 
-    def of(read: Callable[[JudgedMap], float], method: str = name) -> np.ndarray:
-        return np.array([read(case.maps[method]) for case in judged], dtype=np.float64)
+    def of(read: Callable[[MapScores], float], method: str = name) -> np.ndarray:
+        return np.array([read(case.maps[method]) for case in scored], dtype=np.float64)
 
     deletion, insertion = (lambda found: float(found.deletion.mean())), (lambda found: float(found.insertion.mean()))
     values = {
@@ -93,27 +93,27 @@ def _figures(judged: Sequence[JudgedCase], name: str) -> dict[str, Any]:
     return figures | {"energy_over_blob": estimate(ratio, patient_weights(patients)).to_dict()}
 
 
-def _curves(judged: Sequence[JudgedCase], names: Sequence[str]) -> dict[str, Any]:
-    """Mean probability of the answer's side: as it is, with nothing but lung, and by method and step."""
+def _curves(scored: Sequence[CaseScores], names: Sequence[str]) -> dict[str, Any]:
+    """Mean probability of the predicted side: of the whole patch, of lung alone, and by method and step."""
     steps = {
         name: {
-            "deletion": np.mean([case.maps[name].deletion for case in judged], axis=0).tolist(),
-            "insertion": np.mean([case.maps[name].insertion for case in judged], axis=0).tolist(),
+            "deletion": np.mean([case.maps[name].deletion for case in scored], axis=0).tolist(),
+            "insertion": np.mean([case.maps[name].insertion for case in scored], axis=0).tolist(),
         }
         for name in names
     }
-    ends = {key: float(np.mean([getattr(case, key) for case in judged])) for key in ("whole", "none")}
+    ends = {key: float(np.mean([getattr(case, key) for case in scored])) for key in ("whole", "none")}
     return {**ends, "methods": steps}
 
 
-def _cascade(judged: Sequence[JudgedCase], name: str) -> dict[str, Any]:
+def _cascade(scored: Sequence[CaseScores], name: str) -> dict[str, Any]:
     """Layer -> rank correlation with the map of weights that are random down to it, in the order of the cascade."""
-    patients = np.array([case.patient for case in judged])
-    layers = list(judged[0].maps[name].cascade)
-    return {layer: _mean(np.array([case.maps[name].cascade[layer] for case in judged]), patients) for layer in layers}
+    patients = np.array([case.patient for case in scored])
+    layers = list(scored[0].maps[name].cascade)
+    return {layer: _mean(np.array([case.maps[name].cascade[layer] for case in scored]), patients) for layer in layers}
 
 
 def _mean(values: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
-    """Over the known values."""
+    """Mean of the known values."""
     known = np.isfinite(values)
     return estimate(lambda drawn: metrics.mean(values[known], drawn), patient_weights(patients[known])).to_dict()

@@ -1,6 +1,6 @@
 """Cascading weight randomisation, from the output to the input (Adebayo et al., NeurIPS 2018).
 
-A map that does not change depends on the image only, not on what was learned.
+A map that does not change depends on the image alone, not on the trained weights.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LAYER = re.compile(r"encoder\.((?:trunk\.)?stages\.\d+|trunk\.\w+|\w+)")
 
 
 def layers(network: CLIPLungNetwork) -> dict[str, list[str]]:
-    """Layer -> its tensors, from the answer to the image."""
+    """Layer -> names of its tensors, from the output to the input."""
     found: dict[str, list[str]] = {HEADS: [], GATE_AND_OUTLINE: []}
     for name in reversed(list(network.state_dict())):
         found.setdefault(_layer(name), []).append(name)
@@ -35,9 +35,9 @@ def layer_names(network: CLIPLungNetwork, second_reader: SecondReader | None) ->
 def cascade(
     network: CLIPLungNetwork, second_reader: SecondReader | None, seed: int
 ) -> Iterator[tuple[str, CLIPLungNetwork, SecondReader | None]]:
-    """Layer after layer, with a network that has fresh weights up to and with it; the same network, changed, every time.
+    """Layer by layer, a network whose weights are random down to that layer; the same object every time, changed.
 
-    At last the second reader, too, has lost what it learned: a fresh trunk, and every coefficient is that of another nodule.
+    In the last step the second reader is random, too: a trunk without training, and shuffled coefficients.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Random changes of patches that leave the readers' opinion as it is: turns, shifts, narrow fields of view, noise."""
+"""Augmentation that preserves the labels: rotations, flips, shifts, narrow fields of view, grey values, noise."""
 
 from __future__ import annotations
 

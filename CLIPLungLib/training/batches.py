@@ -1,4 +1,4 @@
-"""Batches of patches with the readers' opinion: augmented ones to learn from, plain ones to evaluate."""
+"""Batches of patches with their labels: augmented for training, unchanged for evaluation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BACKGROUND_PLANES = 4
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Patches (B, Z, H, W) in 0..1, which planes exist (B, Z), and what the readers said."""
+    """Patches (B, Z, H, W) in 0..1, which planes exist (B, Z), and the labels."""
 
     planes: Tensor
     exists: Tensor
@@ -40,10 +40,10 @@ class Batch:
 
 
 class TrainingSet:
-    """Nodules of some patient folds; every epoch shows each nodule once, in one of its patches, changed at random.
+    """The nodules of some patient folds. Every epoch shows each nodule once, in one of its patches, augmented.
 
-    The order and all changes follow from (seed, epoch, step, place in the batch) alone, so a resumed run sees what an uninterrupted
-    one would have seen. Several processes take turns at the places of a batch; the last ones start again at the first place, so that
+    Order and augmentation depend only on (seed, epoch, step, place in the batch), so a resumed run sees what an uninterrupted one
+    would have seen. Several processes take turns at the places of a batch; the last ones start again at the first place, so that
     all have the same number (as torch's DistributedSampler does).
 
     Raises:
@@ -70,7 +70,7 @@ class TrainingSet:
         }
         if not self.patches_of_nodule:
             raise InputError(
-                f"There is no nodule to learn from in the folds {list(config.train_folds)}. Choose other folds, or a smaller validation_share."
+                f"There is no nodule to train on in the folds {list(config.train_folds)}. Choose other folds, or a smaller validation_share."
             )
         self.shows_nodule: np.ndarray = np.asarray(patches.outline.any(axis=(1, 2)))
         # Background alone would teach that nothing has an outline.
@@ -86,17 +86,17 @@ class TrainingSet:
         return max(1, (len(self.more_than_slices) + self._slices_of_epoch()) // self.config.batch_size)
 
     def nodules_of_epoch(self, epoch: int) -> np.ndarray:
-        """Indices of the nodules that an epoch shows, in its order; the last ones that fill no batch are left out."""
+        """Indices of the nodules of an epoch, in order; nodules that do not fill the last batch are left out."""
         rng = np.random.default_rng([self.config.seed, epoch])
         of_slices = rng.permutation(self.only_slices)[: self._slices_of_epoch()]
         return rng.permutation(np.concatenate([self.more_than_slices, of_slices]).astype(np.int64))
 
     def _slices_of_epoch(self) -> int:
-        """How many nodules of which there is only a slice an epoch shows."""
+        """Number of nodules with nothing but a slice that an epoch shows."""
         return math.ceil(self.config.slice_share * len(self.only_slices))
 
     def epoch(self, epoch: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
-        """The batches of one epoch, or the share of each that falls to one of several processes."""
+        """The batches of one epoch, or the share of one process."""
         order = self.nodules_of_epoch(epoch)
         size = self.config.batch_size
         background = self.config.background_patches if len(self.background_patches) else 0
@@ -127,7 +127,7 @@ class TrainingSet:
         return Batch(grey, exists, _targets(self.nodules, self.patches, chosen, weight, inside))
 
     def _draw(self, nodule: int, rng: np.random.Generator) -> tuple[int, np.ndarray, np.ndarray]:
-        """A patch of the nodule (or one without, for -1), and which planes go where: prepared planes and their slots."""
+        """A patch of the nodule (-1: of background), indices of prepared planes, and their slots in the patch."""
         if nodule < 0:
             patch = int(rng.choice(self.background_patches))
             return patch, *self._draw_planes(patch, rng)
@@ -138,7 +138,7 @@ class TrainingSet:
         return patch, np.concatenate([planes, empty_planes]), np.concatenate([slots, empty_slots])
 
     def _chances(self, kinds: np.ndarray) -> np.ndarray:
-        """How probable it is that each of a nodule's patches is drawn, by their kinds."""
+        """Probability of drawing each patch of a nodule, by its kind."""
         is_inserted = kinds == INSERTED
         weights = np.array([KIND_WEIGHTS.get(PATCH_KINDS[kind], 0.0) for kind in kinds])
         chances: np.ndarray = weights / weights.sum()
@@ -149,7 +149,7 @@ class TrainingSet:
         return chances
 
     def _draw_planes(self, patch: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Planes of a patch that show its nodule, the middle one among them, and their slots; of background any planes."""
+        """Planes of a patch that show its nodule, always with the middle one, and their slots; of background, any planes."""
         planes = self._planes(patch)
         middle = planes[np.argmin(np.abs(self.patches.height_mm[planes]))]
         is_background = self.patches.kind[patch] == BACKGROUND
@@ -159,7 +159,7 @@ class TrainingSet:
         return drawn, self.patches.slots(drawn, self.config.patch)
 
     def _draw_empty(self, patch: int, taken: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Planes without the nodule and their slots: of the patch itself where its scan goes on, otherwise of other scans."""
+        """Planes without the nodule and their slots: of the patch itself where the scan continues, otherwise of other scans."""
         wanted = int(rng.integers(self.config.empty_planes + 1))
         if self.patches.kind[patch] in WITH_SURROUNDINGS:
             planes = self._planes(patch)
@@ -178,7 +178,7 @@ class TrainingSet:
 
 
 def sample_weights(nodules: Sequence[Nodule], learned: Sequence[int]) -> np.ndarray:
-    """(N,) trust in each nodule: the root of the number of its readers, relative to the mean of the learned ones.
+    """(N,) weight of each nodule: square root of its number of readers, relative to the mean of the nodules trained on.
 
     Where the outcome is known instead, a nodule is one certain observation and weighs what they weigh on average.
     """
@@ -190,7 +190,7 @@ def sample_weights(nodules: Sequence[Nodule], learned: Sequence[int]) -> np.ndar
 
 
 def shared_places(places: int, process: int, processes: int) -> np.ndarray:
-    """The places of a batch that fall to one process: every n-th, and as many for each process."""
+    """The places of a batch that belong to one process: every n-th, the same number for each process."""
     turns = -(-places // processes)
     own: np.ndarray = (process + processes * np.arange(turns)) % places
     return own

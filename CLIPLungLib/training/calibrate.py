@@ -1,7 +1,7 @@
-"""Calibrations from the answers of a cross-validation: every nodule counts, and none was seen by the network that answered for it.
+"""Calibrations from the out-of-fold predictions of a cross-validation.
 
-Probabilities and sizes are fitted on volumes and slices, as there are most of these; fitted on nodules put into other lung they were
-worse in true surroundings, too. The limits of the warnings are about what a click meets, so surroundings count for them.
+Probabilities and sizes are fitted on volumes and slices, of which there are most; fitted on nodules inserted into other lung they were
+worse, even in true context. The limits of the warnings are fitted on true context and inserted nodules, as a click in a whole CT meets them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from CLIPLungLib.training.fold_answers import FoldAnswers
 
 # Calibrations are fitted on, and figures are about, nodules that so many readers rated.
 FEWEST_READERS = 3
-# A single slice shows less of a nodule than any scan does, and would loosen the limits of the warnings.
+# A single slice shows less of a nodule than a scan, and would widen the limits of the warnings.
 WHOLE_NODULE = ("volume", "cube", "crop", "inserted")
 
 
 def fit_calibrations(answers: FoldAnswers, nodules: Sequence[Nodule], draws_outline: bool) -> Calibrations:
-    """Calibrations for the network that shall be used with them.
+    """Fit the calibrations of a network.
 
     Args:
         answers: out of fold.
@@ -68,6 +68,6 @@ def _fit_outline(answers: FoldAnswers, rated: FoldAnswers, nodules: Sequence[Nod
 def one_answer_per_nodule(
     answers: FoldAnswers, nodules: Sequence[Nodule], fewest_readers: int, order: tuple[str, ...] | None = None
 ) -> np.ndarray:
-    """(V,) bool: one answer of every nodule with enough readers, see `one_image_per_nodule`; refused clicks have none."""
+    """(V,) bool: one prediction for every nodule with enough readers, see `one_image_per_nodule`; none for refused clicks."""
     enough = np.array([is_trusted(nodules[index], fewest_readers) for index in answers.nodule], dtype=bool)
     return one_image_per_nodule(answers.nodule, answers.kind, enough & ~answers.refused, order)

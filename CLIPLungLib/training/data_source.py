@@ -64,7 +64,7 @@ class DataSource:
 
 
 def learned_from(checkpoint: Checkpoint) -> list[dict[str, Any]]:
-    """The collections a checkpoint has learned from; those of earlier versions tell it in words."""
+    """The collections that a checkpoint was trained on; earlier versions kept them as words."""
     stored = checkpoint.provenance.get("learned_from")
     if isinstance(stored, list):
         return [entry for entry in stored if isinstance(entry, dict)]

@@ -29,19 +29,19 @@ COLUMNS = {"level_probabilities": (LEVEL_COUNT,), "second": (len(SECOND_OUTPUTS)
 
 @dataclass(frozen=True, eq=False)
 class FoldAnswers:
-    """Answers for V images, NaN where the click was refused.
+    """Out-of-fold predictions for V images, NaN where the click was refused.
 
     Attributes:
         nodule: (V,) index into the table.
         kind: (V,) index into PATCH_KINDS.
-        fold: (V,) of the network that answered, which is the patient's.
+        fold: (V,) held-out fold of the network, which is the patient's.
         refused: (V,) bool.
         malignancy_score: (V,) uncalibrated; of the network and the second reader, where there is one.
         level_probabilities: (V, M) of every attribute level.
         estimated_diameter_mm: (V,) direct estimate; of both.
         diameter_mm, short_diameter_mm, volume_mm3: (V,) of the outline, uncalibrated; NaN where nothing was outlined.
-        presence, distance: (V,) what the out-of-distribution warning is judged by; NaN for a network that draws no outline.
-        second: (V, O) what the second reader says, see SECOND_OUTPUTS; NaN without one.
+        presence, distance: (V,) criteria of the out-of-distribution warning; NaN for a network that draws no outline.
+        second: (V, O) outputs of the second reader, see SECOND_OUTPUTS; NaN without one.
     """
 
     nodule: np.ndarray
@@ -80,7 +80,7 @@ class FoldAnswers:
         return answers
 
     def require_consistent(self) -> None:
-        """Raise ValueError unless all arrays are of the same images, of their kinds of number, and no index leads nowhere."""
+        """Raise ValueError unless all arrays have the same length, their types of number, and valid indices."""
         for part in fields(self):
             values = getattr(self, part.name)
             if values.shape != (self.nodule.size, *COLUMNS.get(part.name, ())):
@@ -94,11 +94,11 @@ class FoldAnswers:
             raise ValueError("its indices lead nowhere")
 
     def of(self, chosen: np.ndarray) -> FoldAnswers:
-        """The answers at these places (indices or mask)."""
+        """The predictions at these places (indices or mask)."""
         return FoldAnswers(**{name: values[chosen] for name, values in vars(self).items()})
 
     def is_kind(self, *kinds: str) -> np.ndarray:
-        """(V,) bool: answers for images of these kinds."""
+        """(V,) bool: predictions for images of these kinds."""
         return np.isin(self.kind, [PATCH_KINDS.index(kind) for kind in kinds])
 
     def level(self, attribute: str) -> np.ndarray:
@@ -119,7 +119,7 @@ class FoldAnswers:
 
 
 def join_answers(parts: Sequence[FoldAnswers]) -> FoldAnswers:
-    """All answers, one part after the other."""
+    """Concatenate predictions."""
     return FoldAnswers(
         **{field.name: np.concatenate([getattr(p, field.name) for p in parts]) for field in fields(FoldAnswers)}
     )
@@ -132,7 +132,7 @@ def answer_fold(
     fold: int,
     progress: Callable[[int], None] | None = None,
 ) -> FoldAnswers:
-    """Answers for every image of every nodule of a fold, and for every outlined volume in other lung.
+    """Predict every image of every nodule of a fold, also the volumes inserted into other lung.
 
     Args:
         classifier: with the network that has not seen the fold; calibrations are not used.
@@ -153,7 +153,7 @@ def answer_images(
     nodules: Sequence[Nodule],
     progress: Callable[[int], None] | None = None,
 ) -> FoldAnswers:
-    """Answers for some images, in their order.
+    """Predict some images, in their order.
 
     Args:
         classifier: with a network that has not seen their patients; calibrations are not used.

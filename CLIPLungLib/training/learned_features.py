@@ -1,4 +1,4 @@
-"""Features of the nodules a network has learned from: what out-of-distribution detection compares with."""
+"""Features of the training nodules, the reference of out-of-distribution detection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATCHES_AT_MOST = 1200
 
 
 def learned_features(trainer: Trainer) -> np.ndarray:
-    """(N, 2 C) pooled features of patches a finished training has learned from, unchanged by augmentation; a random sample of many."""
+    """(N, 2 C) pooled features of training patches without augmentation; of many, a random sample."""
     network = trainer.best_network.to(trainer.device)
     learned, parts = trainer.learned_patches(), []
     chosen = np.sort(np.random.default_rng(trainer.config.seed).permutation(learned)[:PATCHES_AT_MOST])

@@ -1,4 +1,4 @@
-"""The record of a run, one row an epoch: a CSV file always, TensorBoard's files where that package is installed."""
+"""The log of a run, one row per epoch: a CSV file, and TensorBoard files where that package is installed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ LOG_NAME, TENSORBOARD_NAME = "log.csv", "tensorboard"
 
 
 def log_epoch(folder: Path, epoch: int, values: dict[str, float]) -> None:
-    """Record one epoch; rows of this and later ones go, for they are left from a run that was stopped and is now repeated."""
+    """Log one epoch. Rows of this and later epochs are left from a stopped run, and are replaced."""
     write_row(folder / LOG_NAME, epoch, values)
     write_scalars(folder / TENSORBOARD_NAME, epoch, values)
 
 
 def write_row(file: Path, epoch: int, values: dict[str, float]) -> None:
-    """Replace the file by one that ends with this epoch."""
+    """Write this epoch as the last row."""
     earlier = [row for row in read_rows(file) if int(row["epoch"]) < epoch]
     row: dict[str, float] = {"epoch": epoch, **{name: round(value, 5) for name, value in values.items()}}
     # Some figures exist in later epochs only.

@@ -58,7 +58,7 @@ def attribute_rating_loss(
     scale: Tensor | float,
     trust: Tensor | float = 1.0,
 ) -> Tensor:
-    """Distance between the level that the similarities suggest and the mean of the readers, as the distance of cumulated shares.
+    """Distance between the levels by similarity and those of the readers, as the distance of cumulative distributions.
 
     The log loss treats a miss by one level like a miss by four; this one (the ranked probability score) does not. Not in the paper.
 
@@ -90,7 +90,7 @@ def rated_attributes(weight: Tensor, attribute_of_text: Tensor) -> Tensor:
 
 
 def trust_in_known(is_known: Tensor, sample_weight: Tensor) -> Tensor:
-    """Factors that make a mean over all samples one over those with a label.
+    """Factors that turn a mean over all samples into a mean over the labelled ones.
 
     Args:
         is_known: (B,) or (B, A), 1 where the label is known.

@@ -1,4 +1,4 @@
-"""What training minimises: CLIP-Lung's four losses and the supervised measuring terms, over one batch."""
+"""The training objective: CLIP-Lung's four losses and the supervised terms for rating, diameter and outline."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class LossWeights:
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What the readers said of B nodules.
+    """Labels of B nodules.
 
     Attributes:
         label: (B,) class index of the mean malignancy.
@@ -80,9 +80,9 @@ class Targets:
 
 
 class Objective(nn.Module):
-    """The weighted sum of losses over one batch. Where texts come from is told by its kinds.
+    """The weighted sum of losses over one batch. Subclasses say where the texts come from.
 
-    A label that is missing teaches nothing: the mean of a term is over the samples that have its label.
+    Missing labels are left out: the mean of a term is over the samples that have its label.
 
     Args:
         weights: of the terms.
@@ -154,10 +154,10 @@ class Objective(nn.Module):
 
 
 class CLIPLungObjective(Objective):
-    """Texts that are learned.
+    """The objective with learned texts.
 
-    Texts conditioned on every image of a batch are what the paper asks for and cost most of its training time. `conditioned` images per
-    batch get texts of their own; all others use those of the running mean image, which are also the ones the checkpoint keeps.
+    In the paper, texts are conditioned on every image of a batch, which takes most of the training time. Here `conditioned` images per
+    batch get texts of their own; the others use those of the running mean image, which the checkpoint keeps.
 
     One of several processes sees its own share of a batch: the first images of its share are conditioned on, and the running mean moves by
     its share alone. DistributedDataParallel gives every process the first one's mean before the next step.
@@ -221,7 +221,7 @@ class CLIPLungObjective(Objective):
 
 
 class KnownTextObjective(Objective):
-    """Texts of a checkpoint, which stay as they are, for fine-tuning: images move towards what those texts mean already.
+    """The objective for fine-tuning, with the fixed texts of a checkpoint.
 
     A checkpoint keeps the features of its texts, not the prompts that made them. Prompts that started anew would leave the texts of
     every sign that nobody rated without a meaning.
@@ -253,7 +253,7 @@ class KnownTextObjective(Objective):
 
 
 def _rating_loss(output: NetworkOutput, targets: Targets) -> Tensor:
-    """(B,) distance from the readers' mean, or cross entropy with each of their votes where the network tells of votes."""
+    """(B,) distance from the readers' mean, or cross entropy with each of their votes where the network predicts votes."""
     if output.vote_logits is None:
         return functional.smooth_l1_loss(output.rating, targets.rating, reduction="none")
     of_cuts = functional.binary_cross_entropy_with_logits(output.vote_logits, targets.vote_shares, reduction="none")

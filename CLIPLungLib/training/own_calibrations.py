@@ -1,4 +1,4 @@
-"""Calibrations of a network trained on someone's own cases, which may be few: what they are too few for comes from a prior or is left out."""
+"""Calibrations of a network trained on own cases. Where they are too few, a prior is used, or the calibration is left out."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def fit_own_calibrations(
 def _outline(
     answers: FoldAnswers, nodules: Sequence[Nodule], earlier: OutlineCalibrations | None
 ) -> OutlineCalibrations | None:
-    """None where neither these nodules nor an earlier fit tell what the outline's sizes mean."""
+    """None where the sizes can be calibrated neither by these nodules nor by an earlier fit."""
     usable = answers.is_kind(*WHOLE_NODULE) & ~answers.refused
     seen = answers.of(usable)
     once = answers.of(one_answer_per_nodule(answers, nodules, 0) & usable & np.isfinite(answers.diameter_mm))

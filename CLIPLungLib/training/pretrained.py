@@ -1,4 +1,4 @@
-"""ImageNet weights for the trunk of an encoder, from a package that brings them. Needed to train, never to answer."""
+"""ImageNet weights for the trunk of an encoder, from an installed package. Needed for training, not for inference."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WITHOUT = ("_conv_head", "_bn1.", "_fc")
 
 
 def load_trunk(trunk: EfficientNetLite0, file: Path | None = None) -> None:
-    """Give a trunk the ImageNet weights.
+    """Load the ImageNet weights into a trunk.
 
     Args:
         trunk: of an encoder.
@@ -31,12 +31,12 @@ def load_trunk(trunk: EfficientNetLite0, file: Path | None = None) -> None:
 
     Raises:
         MissingPackageError: the package is not installed.
-        CheckpointError: its weights are others than the known ones.
+        CheckpointError: its weights are not the expected ones.
     """
     file = file or weights_file()
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
-        raise CheckpointError(f"{file} holds other weights than the known ones. Install {PACKAGE} anew.")
+        raise CheckpointError(f"{file} does not hold the expected weights. Install {PACKAGE} anew.")
     stored = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     kept = [values for name, values in stored.items() if not name.startswith(WITHOUT)]
     own = trunk.state_dict()

@@ -18,7 +18,7 @@ PATIENCE = timedelta(hours=6)
 
 @contextmanager
 def joined_processes(device: str = "auto") -> Iterator[torch.device]:
-    """Belong to torchrun's group of processes for as long as the block runs; without torchrun nothing is joined.
+    """Join torchrun's process group for the duration of the block; without torchrun, do nothing.
 
     Args:
         device: "auto", "cpu" or "cuda"; each process of a machine takes a GPU of its own, the one numbered LOCAL_RANK. "cuda:N"

@@ -1,4 +1,4 @@
-"""What a table must hold before a cross-validation on it makes sense; told before hours of training, not after."""
+"""Checks of a table before hours of training: folds, and labels of both kinds."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def require_trainable(folds: Sequence[int], patches: TrainingPatches, nodules: S
 
 
 def _require_both_kinds(folds: Sequence[int], shown: Sequence[Nodule], readers: int) -> None:
-    """Networks and calibrations for a fold are made of all others."""
+    """Require benign and malignant nodules outside of every fold."""
     known = [nodule for nodule in shown if nodule.fold in folds and is_trusted(nodule, readers)]
     for kind, words in KINDS.items():
         of_kind = [nodule for nodule in known if (nodule.malignancy > EVENT_ABOVE) == kind]
@@ -50,12 +50,12 @@ def _require_both_kinds(folds: Sequence[int], shown: Sequence[Nodule], readers: 
             raise InputError(f"No nodule of the folds {list(folds)} is {words}. Add cases of this kind.")
         if len({nodule.fold for nodule in of_kind}) < 2:
             raise InputError(
-                f"All nodules that are {words} are in fold {of_kind[0].fold}: beside it there is none to learn from. Add cases of this "
-                "kind, or deal patients out to other folds."
+                f"All nodules that are {words} are in fold {of_kind[0].fold}: outside of it there is none to train on. Add cases of this "
+                "kind, or assign patients to other folds."
             )
 
 
 def not_learned(nodules: Sequence[Nodule]) -> list[str]:
-    """What no nodule tells, so that a network trained anew can say nothing of it: the diameter, signs."""
+    """Targets without a label in any nodule, which a network trained from scratch cannot learn: the diameter, signs."""
     found = [] if any(np.isfinite(nodule.diameter_mm) for nodule in nodules) else ["diameter"]
     return found + [name for name in ATTRIBUTE_NAMES if not any(nodule.ratings[name] for nodule in nodules)]

@@ -1,4 +1,4 @@
-"""What a run follows from: settings, data and the weights it started with. A run that was stopped continues from the same ones only."""
+"""What determines a run: settings, data and initial weights. A stopped run is resumed only with the same ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ANOTHER_FOLDER = "Choose another output folder, or remove that one."
 
 @dataclass(frozen=True)
 class RunOrigin:
-    """What a run follows from.
+    """What determines a run.
 
     Attributes:
         config: its settings.
@@ -39,7 +39,7 @@ class RunOrigin:
     init_sha256: str = ""
 
     def facts(self) -> dict[str, str]:
-        """What the state of a run keeps; the settings have a file of their own."""
+        """The facts that the state of a run keeps; the settings are in a file of their own."""
         return {"data_sha256": self.data_sha256, "init_sha256": self.init_sha256}
 
     def require_same(self, folder: Path) -> None:
@@ -68,7 +68,7 @@ class RunOrigin:
 
 
 def data_sha256(patches: TrainingPatches, nodules: Sequence[Nodule]) -> str:
-    """A fingerprint of what is learned from: the table, where the patches lie, and some of their planes."""
+    """A fingerprint of the training data: the table, the layout of the patches, and some of their planes."""
     digest = hashlib.sha256(json.dumps([_plain(nodule) for nodule in nodules]).encode("utf-8"))
     for values in (patches.nodule, patches.kind, patches.first_plane, patches.plane_count, patches.height_mm):
         # As one type everywhere: systems differ in the size of their whole numbers.

@@ -1,4 +1,4 @@
-"""Where a training starts: with random weights and prompts, or with the network and the texts of a checkpoint."""
+"""Initial network and texts of a training: random, or those of a checkpoint."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def text_encoder_of(
 
 
 def objective_of(config: TrainConfig, init: Checkpoint | None, encoder: TextEncoder | None) -> Objective:
-    """What the training minimises, with texts of `text_encoder_of` or of the checkpoint."""
+    """The training objective, with learned texts or those of the checkpoint."""
     if init is not None:
         return KnownTextObjective(TextBank(init.class_text, init.level_text), init.text_scale, config.losses)
     if encoder is None:

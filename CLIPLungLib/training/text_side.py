@@ -1,4 +1,4 @@
-"""What a checkpoint keeps of the text side: texts that training learns, or those of an earlier checkpoint, which stay."""
+"""The text part of a training state: learned prompts, or the fixed texts of a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SMALLEST_TAU = 0.01
 
 
 class BankParts(nn.Module):
-    """What is learned on the text side: the prompts, tau, and the running mean image the texts of a checkpoint are conditioned on."""
+    """The learned parts: prompts, tau, and the running mean image on which the texts of a checkpoint are conditioned."""
 
     mean_image: Tensor
 
@@ -32,7 +32,7 @@ class BankParts(nn.Module):
 
 
 class KnownTexts(nn.Module):
-    """Texts that are not learned: classes (K, D), levels (M, D), and 1 / tau."""
+    """Fixed texts: classes (K, D), levels (M, D), and 1 / tau."""
 
     classes: Tensor
     levels: Tensor

@@ -1,4 +1,4 @@
-"""The figure by which the epoch is chosen, from training patients that are kept apart."""
+"""The metric that chooses the epoch, on held-out training patients."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from CLIPLungLib.inference.checkpoint import load_checkpoint
 from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.model_card.saliency_plot import saliency_figure
 from CLIPLungLib.model_card.saliency_table import saliency_table
-from CLIPLungLib.saliency.judged_case import CLICK_MM, JudgedCase, JudgedMap, judge_case, outline_on_patch
+from CLIPLungLib.saliency.case_scores import CLICK_MM, CaseScores, MapScores, outline_on_patch, score_case
 from CLIPLungLib.saliency.map_metrics import (
     NODULE_VOLUMES,
     deletion_and_insertion,
@@ -117,18 +117,18 @@ def test_outline_of_another_frame_is_laid_on_its_point():
     assert np.argwhere(laid).tolist() == [[3, 4, 7]]
 
 
-def judged(energy: float, blob: float, called_malignant: bool, patient: str, **more) -> JudgedCase:
-    def map_of(share: float) -> JudgedMap:
-        return JudgedMap(share, share > 0.5, share, np.full(4, 0.9 - share), np.full(4, share))
+def scored(energy: float, blob: float, called_malignant: bool, patient: str, **more) -> CaseScores:
+    def map_of(share: float) -> MapScores:
+        return MapScores(share, share > 0.5, share, np.full(4, 0.9 - share), np.full(4, share))
 
     own = replace(map_of(energy), cascade={"heads": 0.5, "stem": 0.1}, cost=2.0, **more)
     maps = {"shipped": own, "blob": map_of(blob), "random": map_of(0.01)}
     diameter_mm, kind = (12.0, "crop") if called_malignant else (5.0, "volume")
-    return JudgedCase(patient, diameter_mm, kind, called_malignant, 0.9, 0.4, maps)
+    return CaseScores(patient, diameter_mm, kind, called_malignant, 0.9, 0.4, maps)
 
 
 def test_summary_puts_every_map_in_its_groups_and_compares_with_the_blob():
-    cases = [judged(0.8, 0.4, True, "a"), judged(0.6, 0.2, True, "b"), judged(0.1, 0.3, False, "c")]
+    cases = [scored(0.8, 0.4, True, "a"), scored(0.6, 0.2, True, "b"), scored(0.1, 0.3, False, "c")]
     found = summarise(cases)
     groups = found["groups"]
     assert {name: own["n"] for name, own in groups.items()} == {
@@ -156,13 +156,13 @@ def test_summary_puts_every_map_in_its_groups_and_compares_with_the_blob():
 
 
 def test_a_map_without_a_rival_correlation_does_not_count_there():
-    cases = [judged(0.8, 0.4, True, "a", seeds=0.6), judged(0.6, 0.2, True, "b", seeds=float("nan"))]
+    cases = [scored(0.8, 0.4, True, "a", seeds=0.6), scored(0.6, 0.2, True, "b", seeds=float("nan"))]
     seeds = summarise(cases)["groups"]["all"]["methods"]["shipped"]["seeds"]
     assert (seeds["value"], seeds["n"]) == (0.6, 1)
 
 
 def test_table_and_picture_show_the_figures():
-    cases = [judged(0.8, 0.4, True, "a"), judged(0.1, 0.3, False, "b")]
+    cases = [scored(0.8, 0.4, True, "a"), scored(0.1, 0.3, False, "b")]
     found = {"images": 2, "refused": 1, "click_mm": CLICK_MM} | summarise(cases)
     table = saliency_table(found)
     assert "by up to 8 mm" in table
@@ -220,7 +220,7 @@ def test_nodules_in_files_are_judged_off_their_middle(ball_folder, tiny_checkpoi
     folder, whole = ball_folder
     classifier = NoduleClassifier(load_checkpoint(tiny_checkpoint_file), "cpu")
     methods = chosen_methods(["shipped", "outline"])
-    found = judge_case(folder, whole, "volume", classifier, methods, load_checkpoint(tiny_checkpoint_file))
+    found = score_case(folder, whole, "volume", classifier, methods, load_checkpoint(tiny_checkpoint_file))
     assert found.patient == whole.patient_id
     assert list(found.maps) == ["shipped", "outline", "blob", "random"]
     for name in methods:
@@ -233,7 +233,7 @@ def test_nodules_in_files_are_judged_off_their_middle(ball_folder, tiny_checkpoi
     assert found.maps["outline"].cascade["heads"] == pytest.approx(1.0)
     assert found.maps["blob"].energy > found.maps["random"].energy
     assert 0 < found.maps["random"].energy < 0.1
-    again = judge_case(folder, whole, "volume", classifier, methods)
+    again = score_case(folder, whole, "volume", classifier, methods)
     assert again.maps["shipped"].energy == found.maps["shipped"].energy
     assert np.array_equal(again.maps["shipped"].deletion, found.maps["shipped"].deletion)
     assert again.maps["shipped"].cascade == found.maps["shipped"].cascade
@@ -244,4 +244,4 @@ def test_refused_click_is_no_case(ball_folder, tiny_checkpoint_file):
     classifier = NoduleClassifier(load_checkpoint(tiny_checkpoint_file), "cpu")
     in_air = sitk.ReadImage(str(folder / "volume.nii.gz")) * 0 - 1000
     sitk.WriteImage(in_air, str(folder / "volume.nii.gz"))
-    assert judge_case(folder, whole, "volume", classifier, {}) is None
+    assert score_case(folder, whole, "volume", classifier, {}) is None

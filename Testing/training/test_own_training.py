@@ -191,7 +191,7 @@ def test_network_trained_anew_says_nothing_of_what_no_case_tells(tmp_path, tiny_
     words = train_words(tmp_path, Path("none"), "crossvalidate")
     del words[3:5]
     assert main(words) == 0
-    assert "no case tells diameter, subtlety, internalStructure" in capsys.readouterr().err
+    assert "no case has a label for diameter, subtlety, internalStructure" in capsys.readouterr().err
     checkpoint = load_checkpoint(tmp_path / "run" / "fold0" / "cliplung.safetensors")
     assert not checkpoint.draws_outline
     assert checkpoint.calibrations.outline is None

