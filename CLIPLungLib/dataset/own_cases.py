@@ -230,15 +230,15 @@ def _nodules(cases: Sequence[Case]) -> list[Nodule]:
 
 
 def _folds(cases: Sequence[Case]) -> dict[str, int]:
-    """Patient -> fold: the table's own, or patients dealt out at random, those with suspicious nodules evenly."""
+    """Patient -> fold: the table's own, or random, stratified by malignancy."""
     if cases[0].fold is not None:
         return {case.patient_id: int(case.fold or 0) for case in cases}
     highest: dict[str, float] = {}
     for case in cases:
         highest[case.patient_id] = float(np.fmax(highest.get(case.patient_id, 0.0), case.malignancy))
     shuffled = np.random.default_rng(FOLD_SEED).permutation(sorted(highest)).tolist()
-    dealt = sorted(shuffled, key=lambda patient: highest[patient])
-    return {patient: place % FOLDS for place, patient in enumerate(dealt)}
+    ordered = sorted(shuffled, key=lambda patient: highest[patient])
+    return {patient: place % FOLDS for place, patient in enumerate(ordered)}
 
 
 def _notes(nodules: Sequence[Nodule], names_patients: bool, names_folds: bool) -> tuple[str, ...]:
@@ -251,7 +251,7 @@ def _notes(nodules: Sequence[Nodule], names_patients: bool, names_folds: bool) -
         )
     if not names_folds:
         notes.append(
-            f"the table has no column fold: {len(patients)} patients were dealt out to {len(folds)} folds (seed {FOLD_SEED})."
+            f"the table has no column fold: {len(patients)} patients were assigned to {len(folds)} folds at random (seed {FOLD_SEED})."
         )
     if len(folds) < 2:
         notes.append(

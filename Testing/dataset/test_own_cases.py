@@ -201,7 +201,7 @@ def test_usable_rows_become_a_data_folder_and_all_others_are_named(scans, capsys
     assert main(["prepare", str(scans / "cases.csv"), "--output", str(output)]) == 0
     told = capsys.readouterr()
     assert "no column patient_id: every image counts as a patient of its own (2)" in told.err
-    assert "2 patients were dealt out to 2 folds" in told.err
+    assert "2 patients were assigned to 2 folds at random" in told.err
     assert "5 row(s) skipped" in told.err
     assert "written" in told.out
     with (output / SKIPPED_NAME).open(newline="", encoding="utf-8") as stream:
@@ -328,7 +328,7 @@ def test_folds_of_the_table_are_kept(scans):
     assert not any("no column fold" in note for note in done.notes)
 
 
-def test_dealt_folds_are_even_for_both_kinds_and_the_same_in_every_run(tmp_path):
+def test_assigned_folds_are_even_for_both_kinds_and_the_same_in_every_run(tmp_path):
     rows = [f"n{index},ct{index // 2}.nrrd,{POINT},{int(index // 2 % 4 == 0)}" for index in range(40)]
     file = tmp_path / "cases.csv"
     file.write_text("\n".join(["id,image,r,a,s,malignancy", *rows]), encoding="utf-8")
