@@ -13,11 +13,13 @@ from CLIPLungLib.dataset.case_doubles import require_one_spelling, same_nodules
 from CLIPLungLib.dataset.nodule_table import OUTCOME, OUTCOME_RATINGS, READERS
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.guidelines.case import LEAST_OF_BALL, MOST_OF_BALL, sphere_diameter_mm
-from CLIPLungLib.inference.cohort_table import CohortRow, number_of, read_point_table
+from CLIPLungLib.inference.cohort_table import CohortRow, read_point_table
+from CLIPLungLib.inference.table_columns import PATIENT_COLUMN as PATIENT
+from CLIPLungLib.inference.table_point import number_of
 from CLIPLungLib.vocabulary import ATTRIBUTES, Attribute
 
 WHAT = "Table"
-MALIGNANCY, PATIENT, FOLD, DIAMETER, VOLUME = "malignancy", "patient_id", "fold", "diameter_mm", "volume_mm3"
+MALIGNANCY, FOLD, DIAMETER, VOLUME = "malignancy", "fold", "diameter_mm", "volume_mm3"
 LOWEST_RATING, HIGHEST_RATING = 1.0, 5.0
 HIGHEST_FOLD = 999
 # No nodule is larger, and CT shows none that is smaller; lengths in cm and volumes in ml are.

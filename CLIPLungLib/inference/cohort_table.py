@@ -5,38 +5,44 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.inference.table_path import exists, path_in_cell
-from CLIPLungLib.inference.table_text import Record, column_name, read_records
-
-COHORT_COLUMNS = ("id", "image", "r", "a", "s")
-SERIES_COLUMN = "seriesuid"
-# Its names elsewhere; the first is DICOM's.
-SERIES_NAMES = frozenset(
-    {"seriesinstanceuid", "series_instance_uid", "series instance uid", "series_uid", "series uid"}
+from CLIPLungLib.inference.table_columns import (
+    COHORT_COLUMNS,
+    KNOWN_COLUMNS,
+    PATIENT_COLUMN,
+    SERIES_COLUMN,
+    Columns,
+    find_columns,
+    without_headers,
 )
-# Names of the columns of a point -> the signs that make it RAS. DICOM and LUNA16 (Setio et al., Med Image Anal 2017) state LPS.
-POINT_COLUMNS = {("r", "a", "s"): (1, 1, 1), ("x", "y", "z"): (-1, -1, 1), ("coordx", "coordy", "coordz"): (-1, -1, 1)}
-KNOWN_COLUMNS = {*COHORT_COLUMNS, SERIES_COLUMN, *SERIES_NAMES, *(name for names in POINT_COLUMNS for name in names)}
+from CLIPLungLib.inference.table_path import exists, path_in_cell
+from CLIPLungLib.inference.table_point import Signs, axes_of, is_whole, point_of, signs_of_cell
+from CLIPLungLib.inference.table_text import Record, read_records
+
+__all__ = ["COHORT_COLUMNS", "CohortRow", "PointTable", "PriorScan", "has_priors", "read_cohort", "read_point_table"]
+
 # Of an earlier scan; all but the image may be left out or empty.
 PRIOR_COLUMNS = ("prior_image", "prior_r", "prior_a", "prior_s", "prior_date", "date")
+# Those of them that hold no coordinates.
+PUSHED_INTO = frozenset({"prior_image", "prior_date", "date"})
 # By which statistics programs say that a value is missing.
-MISSING = frozenset({"na", "n/a", "#n/a", "<na>", "null", "."})
-# A decimal comma, or thousands set apart.
-COMMA_AND_THREE = re.compile(r"[-+\u2212]?\d{1,3},\d{3}")
-WHOLE_NUMBER = re.compile(r"[-+\u2212]?\d+")
+MISSING = frozenset({"na", "n/a", "#n/a", "<na>", "nat", "none", "null", "."})
 # Where LUNA16 keeps a series, beside its tables.
 SERIES_SUFFIXES, SERIES_FOLDERS = (".mhd", ".mha", ".nii.gz", ".nii", ".nrrd", ""), "subset*"
 # Ids name heat map files, so they must be file names everywhere.
 SAFE_ID = re.compile(r"[^<>:\"/\\|?*\x00-\x1f]{1,120}")
 RESERVED_ID = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 LONGEST_ID_BYTES = 200
+# What spreadsheets compute, not show; a negative number stays one.
+FORMULA = re.compile(r"[=@]|[-+](?!\d+(\.\d+)?$)")
+# What decimal commas push out of a point, and no path, date or patient is called.
+PUSHED_OUT, PUSHED_OUT_PATIENT = re.compile(r"[-+]\d+|\d{1,3}"), re.compile(r"[-+]\d+")
 
 
 @dataclass(frozen=True)
@@ -128,37 +134,6 @@ class PointTable:
     unused: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Where the columns of a cohort table stand.
-
-    Attributes:
-        count: named columns.
-        width: all cells of the first line.
-        row_id: None where ids are made from the series.
-        image: the image, or the series UID it is named after.
-        is_series: the image is named by its series UID.
-        series: the series UID beside a named image; None without one.
-        point: the three coordinates.
-        point_names, signs: what they are called, and what makes them RAS.
-    """
-
-    count: int
-    width: int
-    row_id: int | None
-    image: int
-    is_series: bool
-    series: int | None
-    point: tuple[int, int, int]
-    point_names: tuple[str, str, str]
-    signs: tuple[int, int, int]
-
-    @property
-    def frame(self) -> str:
-        """The axes the table states its points in."""
-        return "RAS" if self.signs == (1, 1, 1) else "LPS"
-
-
 def read_cohort(file: Path) -> list[CohortRow]:
     """The rows of a cohort table; images are relative to the table's folder unless absolute.
 
@@ -194,7 +169,7 @@ def _prior(cells: dict[str, str], folder: Path) -> PriorScan | None:
     if not cells.get("prior_image"):
         fault = "The path of the prior CT (prior_image) is empty, though its point or date is given."
         return PriorScan(None, None, "", "", fault) if any([*coordinates, cells.get("prior_date")]) else None
-    point = _point(coordinates, (1, 1, 1)) if any(coordinates) else None
+    point = point_of(coordinates, (1, 1, 1)) if any(coordinates) else None
     fault = ""
     if any(coordinates) and point is None:
         fault = (
@@ -216,59 +191,25 @@ def read_point_table(file: Path, further: Set[str] = frozenset(), what: str = "C
         InputError: as `read_cohort`.
     """
     file = Path(file)
-    records = read_records(file, KNOWN_COLUMNS | further, what)
-    columns = _columns(file, records[0].cells, what)
+    header, *records = read_records(file, KNOWN_COLUMNS | further, what)
+    columns = find_columns(file, header.cells, further, what)
+    records = without_headers(file, records, columns, what)
     folders = [file.parent, *sorted(file.parent.glob(SERIES_FOLDERS))] if columns.is_series else [file.parent]
     counts: Counter[str] = Counter()
-    rows = [_row(record, columns, folders, counts) for record in records[1:]]
-    lines = [record.line for record in records[1:]]
-    places = {name: index for index, cell in enumerate(records[0].cells) if (name := column_name(cell)) in further}
+    rows = [_row(record, columns, folders, counts) for record in records]
+    lines = [record.line for record in records]
     return PointTable(
         _with_usable_ids(file, rows, lines, what),
         lines,
-        [{name: _known(record.cells, index) for name, index in places.items()} for record in records[1:]],
-        tuple(name for name in map(column_name, records[0].cells) if name and name not in KNOWN_COLUMNS | further),
+        [{name: _known(record.cells, index) for name, index in columns.further.items()} for record in records],
+        columns.unused,
     )
 
 
-def _known(cells: Sequence[str], index: int) -> str:
-    """A further cell; empty where the row is too short, or where its value is said to be missing."""
-    cell = cells[index] if index < len(cells) else ""
+def _known(cells: Sequence[str], index: int | None) -> str:
+    """A further cell; empty without a column, where the row is too short, or where its value is said to be missing."""
+    cell = cells[index] if index is not None and index < len(cells) else ""
     return "" if cell.lower() in MISSING else cell
-
-
-def _columns(file: Path, header: list[str], what: str) -> Columns:
-    names = [SERIES_COLUMN if (name := column_name(cell)) in SERIES_NAMES else name for cell in header]
-    doubled = [name for name, times in Counter(names).items() if name and times > 1]
-    if doubled:
-        raise InputError(
-            f"{what} {file} has more than one column '{doubled[0]}'. Every column needs a name of its own."
-        )
-    points = [point for point in POINT_COLUMNS if set(point) <= set(names)]
-    if len(points) > 1:
-        raise InputError(
-            f"{what} {file} is ambiguous: it has the columns {', '.join(points[0])} and {', '.join(points[1])}. Keep those of one point."
-        )
-    is_series = "image" not in names and SERIES_COLUMN in names
-    point = points[0] if points else max(POINT_COLUMNS, key=lambda point: len(set(point) & set(names)))
-    needed = ([] if is_series else ["id", "image"]) + list(point)
-    missing = [name for name in needed if name not in names]
-    if missing:
-        raise InputError(
-            f"{what} {file} lacks the column(s) {', '.join(missing)}; it needs {','.join(COHORT_COLUMNS)}, separated by commas."
-        )
-    first, second, third = (names.index(name) for name in point)
-    return Columns(
-        count=max(index for index, name in enumerate(names) if name) + 1,
-        width=len(names),
-        row_id=names.index("id") if "id" in names else None,
-        image=names.index(SERIES_COLUMN if is_series else "image"),
-        is_series=is_series,
-        series=None if is_series or SERIES_COLUMN not in names else names.index(SERIES_COLUMN),
-        point=(first, second, third),
-        point_names=point,
-        signs=POINT_COLUMNS[point],
-    )
 
 
 def _row(record: Record, columns: Columns, folders: list[Path], counts: Counter[str]) -> CohortRow:
@@ -277,12 +218,17 @@ def _row(record: Record, columns: Columns, folders: list[Path], counts: Counter[
     while len(cells) > columns.count and not cells[-1]:
         cells.pop()
     row_id = _row_id(cells, columns, counts)
-    fault = _hidden_count_fault(record, columns) or _count_fault(cells, columns)
+    fault = (
+        _hidden_count_fault(record, columns) or _count_fault(cells, columns) or _shift_fault(record, columns, folders)
+    )
     if fault:
         return CohortRow(row_id if is_usable_id(row_id) else f"line {record.line}", None, None, fault)
     cell = cells[columns.image]
     path = _series_path(cell, folders) if columns.is_series else path_in_cell(cell, folders[0])
-    point = _point([cells[index] for index in columns.point], columns.signs)
+    signs = signs_of_cell(_known(cells, columns.axes), columns.signs, columns.point_names)
+    if isinstance(signs, str):
+        return CohortRow(row_id, path, None, signs)
+    point = point_of([cells[index] for index in columns.point], signs)
     faults = []
     if path is None:
         faults.append(
@@ -291,10 +237,13 @@ def _row(record: Record, columns: Columns, folders: list[Path], counts: Counter[
             else "The path of the CT is empty. Name a file or a DICOM folder."
         )
     if point is None:
-        values = ", ".join(f"'{cells[index]}'" for index in columns.point)
-        faults.append(f"{', '.join(columns.point_names)} must be numbers ({columns.frame} mm), not {values}.")
-    series = cells[columns.series] if columns.series is not None and columns.series < len(cells) else ""
-    return CohortRow(row_id, path, point, " ".join(faults), series_uid=series)
+        faults.append(_no_numbers(cells, columns, signs))
+    return CohortRow(row_id, path, point, " ".join(faults), series_uid=_known(cells, columns.series))
+
+
+def _no_numbers(cells: Sequence[str], columns: Columns, signs: Signs) -> str:
+    values = ", ".join(f"'{cells[index]}'" for index in columns.point)
+    return f"{', '.join(columns.point_names)} must be numbers ({axes_of(signs)} mm), not {values}."
 
 
 def _row_id(cells: list[str], columns: Columns, counts: Counter[str]) -> str:
@@ -308,8 +257,27 @@ def _row_id(cells: list[str], columns: Columns, counts: Counter[str]) -> str:
 def _hidden_count_fault(record: Record, columns: Columns) -> str:
     """What is wrong with a row whose decimal commas filled empty columns behind the point: its surplus cells are empty, too."""
     is_wide = record.separator == "," and len(record.cells) > columns.width and columns.count > max(columns.point) + 1
-    if is_wide and all(WHOLE_NUMBER.fullmatch(record.cells[index]) for index in columns.point):
+    if is_wide and all(is_whole(record.cells[index]) for index in columns.point):
         return f"{len(record.cells)} cells for {columns.width} columns: write numbers with a point, or quote them."
+    return ""
+
+
+def _shift_fault(record: Record, columns: Columns, folders: list[Path]) -> str:
+    """What is wrong with a row whose decimal commas filled just the columns behind the point, which hold what does not belong there."""
+    if record.separator != "," or not all(is_whole(record.cells[index]) for index in columns.point):
+        return ""
+    for name, index in columns.further.items():
+        cell = _known(record.cells, index)
+        is_pushed = (
+            bool(PUSHED_OUT_PATIENT.fullmatch(cell))
+            if name == PATIENT_COLUMN
+            else name in PUSHED_INTO and bool(PUSHED_OUT.fullmatch(cell)) and not exists(folders[0] / cell)
+        )
+        if is_pushed:
+            return (
+                f"'{cell}' is no {name}: the decimal commas of a point may have moved it there. Write numbers with a point, or quote "
+                "them."
+            )
     return ""
 
 
@@ -325,31 +293,6 @@ def _count_fault(cells: list[str], columns: Columns) -> str:
     return (
         f"{found}: {', '.join(missing)} missing. {', '.join(columns.point_names)} must be numbers ({columns.frame} mm)."
     )
-
-
-def _point(cells: list[str], signs: Iterable[int]) -> tuple[float, float, float] | None:
-    """RAS mm, or None for words, and where a comma may set thousands apart: beside a decimal point."""
-    if any("." in cell for cell in cells) and any(COMMA_AND_THREE.fullmatch(cell) for cell in cells):
-        return None
-    try:
-        r, a, s = (sign * number_of(cell) for cell, sign in zip(cells, signs, strict=True))
-    except ValueError:
-        return None
-    return r, a, s
-
-
-def number_of(cell: str) -> float:
-    """A number with a decimal point or a decimal comma, and with a hyphen or the minus sign of typesetters.
-
-    Raises:
-        ValueError: no number.
-    """
-    text = cell.replace("\u2212", "-")
-    if "." not in text and text.count(",") == 1:
-        text = text.replace(",", ".")
-    if "_" in text:
-        raise ValueError(cell)
-    return float(text)
 
 
 def _series_path(series: str, folders: list[Path]) -> Path | None:
@@ -386,6 +329,11 @@ def _with_usable_ids(file: Path, rows: list[CohortRow], lines: list[int], what: 
         if same in seen:
             raise InputError(
                 f"{what} {file}: the id '{row.row_id}' occurs more than once (lines {seen[same]} and {line}). Every row needs an id of its own."
+            )
+        if FORMULA.match(row.row_id):
+            raise InputError(
+                f"{what} {file}: the id '{row.row_id}' (line {line}) is a formula to spreadsheets, which would show something else in the "
+                "results. Begin it with a letter or a digit."
             )
         seen[same] = line
         checked.append(row)
