@@ -39,7 +39,7 @@ def require_one_spelling(table: str, patient_ids: Iterable[str]) -> None:
             raise InputError(
                 f"{table}: the patient_id '{patient}' is a number that a spreadsheet has shortened. Format the column as text, and enter the ids again."
             )
-        other = seen.setdefault(_spelled(patient), patient)
+        other = seen.setdefault(spelled(patient), patient)
         if other != patient:
             raise InputError(
                 f"{table} names one patient in two ways: '{other}' and '{patient}'. Write the id alike in all rows; two patients need ids that "
@@ -47,9 +47,9 @@ def require_one_spelling(table: str, patient_ids: Iterable[str]) -> None:
             )
 
 
-def _spelled(patient: str) -> str:
+def spelled(patient: str) -> str:
     """The id as a person would compare it."""
-    plain = APART.sub("-", unicodedata.normalize("NFKC", patient).casefold())
+    plain = APART.sub("-", unicodedata.normalize("NFKC", patient).casefold().strip())
     found = NUMBERED.fullmatch(plain)
     return f"{found[1]}{int(found[2])}" if found else plain
 

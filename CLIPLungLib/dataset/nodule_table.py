@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from CLIPLungLib.calibration import truth as truths
+from CLIPLungLib.dataset.case_doubles import spelled
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.guidelines.case import LARGEST_MM, LARGEST_MM3, LEAST_OF_BALL, MOST_OF_BALL, SMALLEST_MM, SMALLEST_MM3
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, ATTRIBUTES, malignancy_class
 
 TABLE_NAME = "nodules.csv"
@@ -123,7 +125,7 @@ def read_nodules(folder: Path) -> list[Nodule]:
     """All nodules of a data folder; empty cells are values that nobody knows.
 
     Raises:
-        InputError: no table there, another table, or a row that cannot be read (named by its line).
+        InputError: no table there, another table, a row that cannot be read (named by its line), or a patient in two folds.
     """
     table = Path(folder) / TABLE_NAME
     if Path(folder).is_file():
@@ -148,6 +150,10 @@ def read_nodules(folder: Path) -> list[Nodule]:
 
 
 def _require_columns(table: Path, found: Sequence[str]) -> None:
+    found = list(found)
+    doubled = [name for name in COLUMNS if found.count(name) > 1]
+    if doubled:
+        raise InputError(f"{table} has {_listed(doubled)} twice, and only one can count. Remove the other.")
     missing = [name for name in COLUMNS if name not in found and name not in OPTIONAL_COLUMNS]
     if missing:
         raise InputError(f"{table} is no table of a data folder: it lacks {_listed(missing)}. {REMEDY}")
@@ -159,10 +165,12 @@ def _listed(columns: Sequence[str]) -> str:
 
 def _require_one_fold_per_patient(table: Path, nodules: Sequence[Nodule]) -> None:
     """A patient in two folds would be learned from and judged by the same network."""
-    fold_of_patient: dict[str, int] = {}
+    first_of: dict[str, Nodule] = {}
     for nodule in nodules:
-        if fold_of_patient.setdefault(nodule.patient_id, nodule.fold) != nodule.fold:
-            raise InputError(f"{table}: patient {nodule.patient_id} is in two folds. Give each patient one fold.")
+        first = first_of.setdefault(spelled(nodule.patient_id), nodule)
+        if first.fold != nodule.fold:
+            also = "" if first.patient_id == nodule.patient_id else f", once as '{first.patient_id}'"
+            raise InputError(f"{table}: patient {nodule.patient_id} is in two folds{also}. Give each patient one fold.")
 
 
 def _require_one_row_per_nodule(table: Path, nodules: Sequence[Nodule]) -> None:
@@ -196,6 +204,7 @@ def _nodule(table: Path, row: dict[str, str], line: int) -> Nodule:
             malignancy_ratings=_codes(row, MALIGNANCY) if MALIGNANCY in row else (),
         )
         _require_reader(nodule)
+        _require_size_of_nodule(nodule)
     except ValueError as error:
         raise InputError(f"{table}, line {line}: {error}. Mend the row or remove it.") from error
     return nodule
@@ -206,6 +215,19 @@ def _require_reader(nodule: Nodule) -> None:
         raise ValueError(f"malignancy_mean must be one of {OUTCOME_RATINGS} for an outcome, not {nodule.malignancy:g}")
     if nodule.truth == READERS and nodule.has_malignancy and nodule.n_readers < 1:
         raise ValueError("n_readers must be a whole number of at least 1 where readers rated the malignancy, not '0'")
+
+
+def _require_size_of_nodule(nodule: Nodule) -> None:
+    """Refuse lengths in cm and volumes in ml; what is not known is NaN, and passes."""
+    for name, value, least, most in (
+        ("diameter_mm", nodule.diameter_mm, SMALLEST_MM, LARGEST_MM),
+        ("volume_mm3", nodule.volume_mm3, SMALLEST_MM3, LARGEST_MM3),
+    ):
+        if value < least or value > most:
+            raise ValueError(f"{name} must be from {least:g} to {most:g}, not {value:g}")
+    share = nodule.volume_mm3 / (math.pi / 6 * nodule.diameter_mm**3)
+    if share < LEAST_OF_BALL or share > MOST_OF_BALL:
+        raise ValueError(f"volume_mm3 must be that of a nodule of {nodule.diameter_mm:g} mm, not {nodule.volume_mm3:g}")
 
 
 def _text(row: dict[str, str], column: str) -> str:

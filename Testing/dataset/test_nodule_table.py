@@ -136,7 +136,12 @@ def test_table_without_rows_is_refused(tmp_path):
         ("diameter_mm", "nan"),
         ("diameter_mm", "0"),
         ("diameter_mm", "8,5"),
+        ("diameter_mm", "0.6"),
+        ("diameter_mm", "301"),
         ("volume_mm3", "-3"),
+        ("volume_mm3", "0.1131"),
+        ("volume_mm3", "1e9"),
+        ("volume_mm3", "1"),
         ("volume_mm3", "inf"),
         ("malignancy_mean", "0"),
         ("malignancy_mean", "5.5"),
@@ -225,6 +230,26 @@ def test_patient_in_two_folds_is_refused(folder, tmp_path):
     rows[1] |= {"fold": "4"}
     write_table(tmp_path, rows)
     with pytest.raises(InputError, match="patient p0 is in two folds"):
+        read_nodules(tmp_path)
+
+
+@pytest.mark.parametrize("other", ["P0", "p00", " p0", "p0 "])
+def test_patient_in_two_folds_under_two_spellings_is_refused(folder, tmp_path, other):
+    rows = rows_of(folder)
+    rows[2] |= {"patient_id": other}
+    write_table(tmp_path, rows)
+    with pytest.raises(InputError, match=rf"patient {other} is in two folds, once as 'p0'"):
+        read_nodules(tmp_path)
+
+
+def test_column_that_is_there_twice_is_refused(folder, tmp_path):
+    rows = rows_of(folder)
+    write_table(tmp_path, rows)
+    text = (tmp_path / "nodules.csv").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "nodules.csv").write_text(
+        "".join(f"{line},{'diameter_mm' if index == 0 else '3'}\n" for index, line in enumerate(text)), encoding="utf-8"
+    )
+    with pytest.raises(InputError, match="has the column diameter_mm twice"):
         read_nodules(tmp_path)
 
 
