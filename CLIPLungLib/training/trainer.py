@@ -31,7 +31,7 @@ from CLIPLungLib.model.image_encoder import EfficientNetEncoder
 from CLIPLungLib.model.network import CLIPLungNetwork
 from CLIPLungLib.model.prompts import TextBank
 from CLIPLungLib.model.text_encoder import TextEncoder
-from CLIPLungLib.training.batches import Batch, TrainingSet
+from CLIPLungLib.training.batches import Batch
 from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.log import log_epoch
 from CLIPLungLib.training.objective import Objective, Targets
@@ -40,6 +40,7 @@ from CLIPLungLib.training.processes import mean_over_processes, process_count, p
 from CLIPLungLib.training.run_origin import CONFIG_NAME, STATE_NAME, RunOrigin, data_sha256
 from CLIPLungLib.training.run_state import load_state, save_state
 from CLIPLungLib.training.starting_point import objective_of, require_same_network, text_encoder_of
+from CLIPLungLib.training.training_set import TrainingSet
 from CLIPLungLib.training.validation import validation_score
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from torch import nn
 
 from CLIPLungLib.dataset.nodule_table import fewest_readers
 from CLIPLungLib.dataset.training_patches import one_patch_per_nodule
-from CLIPLungLib.training.batches import TrainingSet, evaluation_batches
+from CLIPLungLib.training.batches import evaluation_batches
+from CLIPLungLib.training.training_set import TrainingSet
 
 # The mean of one reader's opinion is that opinion; it counts only where a table has hardly any other.
 FEWEST_READERS = 2

@@ -15,9 +15,9 @@ from helpers.tiny_training import CONFIG, NODULES, tiny_patches, train_in
 from safetensors.torch import load_file
 
 from CLIPLungLib.training import trainer as loop
-from CLIPLungLib.training.batches import TrainingSet, shared_places
 from CLIPLungLib.training.log import read_rows
 from CLIPLungLib.training.processes import joined_processes
+from CLIPLungLib.training.training_set import TrainingSet, shared_places
 
 CASES = ("averaged", "not averaged", "no texts")
 

@@ -9,7 +9,7 @@ import pytest
 from helpers.tiny_training import CONFIG, NODULES, tiny_patches
 
 from CLIPLungLib.dataset.nodule_images import PATCH_KINDS
-from CLIPLungLib.training.batches import BACKGROUND_PLANES, INSERTED, TrainingSet
+from CLIPLungLib.training.training_set import BACKGROUND_PLANES, INSERTED, TrainingSet
 
 CONFIG_OF_ALL = replace(CONFIG, validation_share=0.0, train_folds=(0, 1, 2, 3, 4))
 

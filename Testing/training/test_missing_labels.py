@@ -13,9 +13,10 @@ from torch.nn import functional
 from CLIPLungLib.dataset.nodule_images import PATCH_KINDS
 from CLIPLungLib.dataset.nodule_table import OUTCOME, Nodule
 from CLIPLungLib.dataset.training_patches import TrainingPatches
-from CLIPLungLib.training.batches import Batch, TrainingSet, evaluation_batches, sample_weights
+from CLIPLungLib.training.batches import Batch, evaluation_batches
 from CLIPLungLib.training.losses import rated_attributes, trust_in_known
 from CLIPLungLib.training.trainer import Trainer
+from CLIPLungLib.training.training_set import TrainingSet, sample_weights
 from CLIPLungLib.training.validation import validation_score
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, level_columns
 

@@ -13,10 +13,11 @@ from helpers.tiny_training import CONFIG, NODULES, PATCH, LetterEncoder, tiny_pa
 from CLIPLungLib.dataset.nodule_images import PATCH_KINDS
 from CLIPLungLib.dataset.training_patches import TrainingPatches
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.training.batches import BACKGROUND, TrainingSet, evaluation_batches
+from CLIPLungLib.training.batches import evaluation_batches
 from CLIPLungLib.training.log import read_rows
 from CLIPLungLib.training.objective import LossWeights
 from CLIPLungLib.training.trainer import Trainer
+from CLIPLungLib.training.training_set import BACKGROUND, TrainingSet
 
 
 @pytest.fixture(scope="module")
