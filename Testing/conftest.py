@@ -48,6 +48,17 @@ def tiny_checkpoint_file(tmp_path_factory) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Torch on one thread, so that sums have a fixed order and runs can be compared to the last digit."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def app():
     """A scene on slicer-core with what the application would put around it."""

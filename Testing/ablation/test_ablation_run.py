@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from helpers.tiny_reproduction import nodule
 from helpers.tiny_training import PATCH, LetterEncoder
 
@@ -34,16 +33,8 @@ RECIPE = replace(
     patch=PATCH,
     network=replace(DEFAULT.network, planes=PATCH.shape[0], pixels=PATCH.shape[1], text_dim=LetterEncoder.dim),
 )
+pytestmark = pytest.mark.usefixtures("one_thread")
 ROW_NAMES, TESTED_FOLD = ("cross-entropy", "measuring", "all"), 2
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums in a fixed order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

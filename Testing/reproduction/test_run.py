@@ -20,14 +20,7 @@ from CLIPLungLib.reproduction.protocol import BY_NODULE, BY_PATIENT, SETTINGS, S
 from CLIPLungLib.reproduction.run import RESULTS_NAME, TABLE_NAME, reproduce
 from CLIPLungLib.reproduction.table import BEGIN, END, write_page_table
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums in a fixed order: runs are compared to the last digit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
