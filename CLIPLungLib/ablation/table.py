@@ -73,14 +73,18 @@ def text_sentence(results: Mapping[str, Any]) -> str:
         f"{prefix}{SPEARMAN_MALIGNANCY}": "Spearman correlation of malignancy",
         SPEARMAN_SIGNS: "Spearman correlation of the signs",
     }
-    told = [
+    effects = [
         f"{VERDICTS[verdict(figures[key])]} {name} ({_signed(figures[key])})"
         for key, name in named.items()
         if key in figures
     ]
-    signs = "" if SPEARMAN_SIGNS in figures else "; for the signs there is nothing to compare, as only texts tell them"
+    signs = (
+        ""
+        if SPEARMAN_SIGNS in figures
+        else "; for the signs there is nothing to compare, as only the texts predict them"
+    )
     seeds = _counted(len(next(iter(figures.values()))["seeds"]), "seed")
-    return f"{question} All terms less all that need no text, over {seeds}: {', '.join(told)}{signs}."
+    return f"{question} All terms less all that need no text, over {seeds}: {', '.join(effects)}{signs}."
 
 
 def _data_text(results: Mapping[str, Any]) -> str:
@@ -90,7 +94,7 @@ def _data_text(results: Mapping[str, Any]) -> str:
     )
     recipe = results["recipe"]
     return (
-        f"Trained on the folds {_listed(results['train_folds'])} for {_counted(recipe['epochs'], 'epoch')}, judged on the folds "
+        f"Trained on the folds {_listed(results['train_folds'])} for {_counted(recipe['epochs'], 'epoch')}, evaluated on the folds "
         f"{_listed(results['tested_folds'])}: {judged}, each rated by >= {_counted(results['fewest_readers'], 'reader')} or of known "
         f"outcome. Seeds: {_listed(results['seeds'])}. Text encoder: {recipe['text_encoder']}."
     )

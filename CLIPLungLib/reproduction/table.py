@@ -77,17 +77,17 @@ def _method_text(results: Mapping[str, Any]) -> str:
 
 
 def _folds_text(judged: Mapping[str, Any], results: Mapping[str, Any]) -> str:
-    """Which folds are judged; nothing when all are."""
+    """Which folds are evaluated; empty when all are."""
     all_folds, size = results["folds"], judged["figures"].get(SIZE, {})
     if all(judged["folds"][split] == all_folds for split in SPLITS):
         return ""
-    told = [
+    folds = [
         f"split by {split} folds {', '.join(map(str, judged['folds'][split]))} ({size[split]['accuracy']['n']} nodules)"
         for split in SPLITS
         if split in size
     ]
     return (
-        f"Judged so far, of {len(all_folds)} folds: {'; '.join(told) or 'none'}. The splits then answer for different nodules, so their "
+        f"Evaluated so far, of {len(all_folds)} folds: {'; '.join(folds) or 'none'}. The splits then cover different nodules, so their "
         "difference is not paired."
     )
 

@@ -236,7 +236,7 @@ def test_page_takes_text_between_its_marks(tmp_path):
     write_page_table(page, found)
     text = page.read_text(encoding="utf-8")
     assert text.startswith(
-        f"before\n{BEGIN}\nTrained on the folds 0, 1 for {RECIPE.epochs} epochs, judged on the folds 2: 11 nodules of 6 patients"
+        f"before\n{BEGIN}\nTrained on the folds 0, 1 for {RECIPE.epochs} epochs, evaluated on the folds 2: 11 nodules of 6 patients"
     )
     assert text.endswith(f"\n{END}\nafter\n")
     assert "stale" not in text

@@ -179,7 +179,7 @@ def test_the_command_judges_what_is_there_and_writes_figures_and_page(data, fini
     assert len(results["missing"]) == len(ROWS) - len(ROW_NAMES)
     table = page.read_text(encoding="utf-8").partition(f"{BEGIN}\n")[2].partition(f"\n{END}")[0]
     assert table in told
-    assert "Trained on the folds 0, 1 for 1 epoch, judged on the folds 2: 5 nodules of 3 patients" in table
+    assert "Trained on the folds 0, 1 for 1 epoch, evaluated on the folds 2: 5 nodules of 3 patients" in table
 
 
 @pytest.mark.parametrize(
