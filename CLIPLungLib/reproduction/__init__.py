@@ -1,4 +1,4 @@
-"""The paper as it stands (CLIP-Lung, MICCAI 2023), trained and judged anew on a data folder. Needs the extra `train`."""
+"""The published method (CLIP-Lung, MICCAI 2023), trained and evaluated on a data folder. Needs the extra `train`."""
 
 from pathlib import Path
 

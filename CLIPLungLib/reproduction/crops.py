@@ -22,7 +22,8 @@ from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES
 # The first that is there is taken: true context before volumes that end with the nodule.
 PREFERRED_KINDS = ("crop", "cube", "volume")
 NO_IMAGE, SINGLE_SLICE = "no image", "a single slice only"
-NO_DIAMETER, NO_RATINGS = "no diameter of the readers", "no ratings of the readers"
+NO_DIAMETER = "no diameter of the readers"
+NO_RATINGS = "not rated by readers in malignancy and all eight signs"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,7 @@ def cut_crop(ct: CTVolume, click_ras: np.ndarray, diameter_mm: float, settings: 
 
 
 def cut_crops(folder: Path, nodules: Sequence[Nodule], settings: PublishedSettings) -> Crops:
-    """The crops of all nodules of a data folder that have planes of their own, a diameter and ratings; the others are counted.
+    """The crops of all nodules of a data folder with planes of their own, a diameter and all ratings; the others are counted.
 
     Raises:
         InputError: an image cannot be read, or no nodule is left.
@@ -103,7 +104,7 @@ def cut_crops(folder: Path, nodules: Sequence[Nodule], settings: PublishedSettin
     if not crops:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in left_out.items())
         raise InputError(
-            f"No nodule of {folder} can be used ({reasons}). Give a folder with volumes or crops of nodules, their diameters and ratings."
+            f"No nodule of {folder} can be used ({reasons}). Give a folder with volumes or crops of nodules, their diameters, and readers' ratings of malignancy and all eight signs."
         )
     return Crops(
         np.array([np.rint(crop.hu) for crop in crops], np.int16),

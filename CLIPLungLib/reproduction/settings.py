@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.reproduction import PUBLISHED_CONFIG
 from CLIPLungLib.training.setting_rules import ANY_NUMBER, NOT_NEGATIVE, POSITIVE, SHARE, Rule, checked, list_of, whole
 
 COMMAND = "reproduce"
-REMEDY = "Start from configs/published.json beside this program's training code, which lists every setting."
+REMEDY = f"Start from {PUBLISHED_CONFIG.as_posix()}, which lists every setting."
 WIDEST, CROP_VOXELS, MOST_WORDS = 512, 32, 16
 
 

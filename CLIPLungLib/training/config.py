@@ -15,6 +15,7 @@ from CLIPLungLib.inference.checkpoint import LARGEST_PATCH_VOXELS
 from CLIPLungLib.model.encoder_names import CHANNEL, EFFICIENTNET, ENCODERS
 from CLIPLungLib.model.image_encoder import CHANNELS
 from CLIPLungLib.model.network import NetworkConfig
+from CLIPLungLib.training import DEFAULT_CONFIG
 from CLIPLungLib.training.objective import LossWeights
 from CLIPLungLib.training.setting_rules import (
     ANY_NUMBER,
@@ -30,7 +31,7 @@ from CLIPLungLib.training.setting_rules import (
     whole,
 )
 
-REMEDY = "Start from configs/default.json beside this program's training code, which lists every setting."
+REMEDY = f"Start from {DEFAULT_CONFIG.as_posix()}, which lists every setting."
 
 
 @dataclass(frozen=True)
