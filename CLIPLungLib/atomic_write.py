@@ -16,7 +16,8 @@ REMEDIES = {
     errno.ENOSPC: "Free some space on the disk, or choose another folder.",
     errno.EDQUOT: "Free some of your space on the disk, or choose another folder.",
     errno.EROFS: "Choose a folder on a disk that can be written.",
-    errno.EACCES: "Choose a folder you may write to.",
+    # Windows says so of a file that a spreadsheet has open.
+    errno.EACCES: "Close it in other programs, or choose a folder you may write to.",
     errno.EPERM: "Choose a folder you may write to.",
     errno.EEXIST: "A file has the name of the folder: choose another folder.",
     errno.ENOTDIR: "A part of the path is a file: choose another folder.",

@@ -7,6 +7,7 @@ or by the end of a pipe.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -33,6 +34,7 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Refusals are one line on standard error, never a traceback."""
+    _print_any_letter()
     options = _parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.INFO if options.verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s"
@@ -57,6 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("cliplung: stopped; finished rows and epochs are kept, the same command continues", file=sys.stderr)
         return EXIT_STOPPED
     return EXIT_REFUSED
+
+
+def _print_any_letter() -> None:
+    """Let consoles and files of few letters show the others as codes: a name in a header or a path must not end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        # Slicer's console is of another kind, and shows all.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from CLIPLungLib.cli.options import add_command, add_config, add_data, add_device, progress_bar, write_figures
+from CLIPLungLib.cli.options import (
+    add_command,
+    add_config,
+    add_data,
+    add_device,
+    progress_bar,
+    whole_number,
+    write_figures,
+)
 
 if TYPE_CHECKING:
     from CLIPLungLib.cli.options import Commands
@@ -28,12 +36,12 @@ def add_ablation_commands(commands: Commands) -> None:
     command.add_argument("--output", type=Path, required=True, help="folder of the run")
     command.add_argument("--rows", nargs="+", help="train only these rows, so that processes can share the work")
     command.add_argument(
-        "--seeds", nargs="+", type=int, default=SEEDS, help=f"of the trainings (default: {_listed(SEEDS)})"
+        "--seeds", nargs="+", type=whole_number, default=SEEDS, help=f"of the trainings (default: {_listed(SEEDS)})"
     )
     command.add_argument(
         "--test-folds",
         nargs="+",
-        type=int,
+        type=whole_number,
         default=TESTED_FOLDS,
         help=f"to evaluate on; the others train (default: {_listed(TESTED_FOLDS)})",
     )

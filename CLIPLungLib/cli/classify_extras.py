@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from CLIPLungLib.cli.earlier_files import remove
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.inference.explain_targets import EXPLAINABLE, explains
 from CLIPLungLib.inference.heat_threshold import HEAT_THRESHOLD
@@ -35,6 +36,15 @@ def add_extra_options(classify: argparse.ArgumentParser) -> None:
     )
 
 
+def extra_files(output: Path) -> list[Path]:
+    """All files that these options can make."""
+    return [output / name for name in SIMILAR_FILES] + [_explanation_file(output, name) for name in EXPLAINABLE]
+
+
+def _explanation_file(output: Path, name: str) -> Path:
+    return output / f"heatmap_{name}.nrrd"
+
+
 def write_extras(
     options: argparse.Namespace, ct: CTVolume, classifier: NoduleClassifier, result: NoduleResult
 ) -> list[str]:
@@ -49,7 +59,7 @@ def _write_explanation(
     from CLIPLungLib.atomic_write import remove_leftovers
     from CLIPLungLib.inference.result_files import write_heatmap
 
-    file = options.output / f"heatmap_{name}.nrrd"
+    file = _explanation_file(options.output, name)
     remove_leftovers(file)
     heat, heat_to_ras = classifier.explain(ct, options.point, name)
     write_heatmap(replace(result, heatmap=heat, heatmap_to_ras=heat_to_ras), file)
@@ -70,7 +80,7 @@ def _write_similar(options: argparse.Namespace, result: NoduleResult) -> str:
     numbers, picture = (options.output / name for name in SIMILAR_FILES)
     for file in (numbers, picture):
         remove_leftovers(file)
-        _remove(file)
+        remove(file)
     try:
         found = similar_cases(result, read_index(similar_file(options.checkpoint or DEFAULT_CHECKPOINT)))
     except CLIPLungError as error:
@@ -78,12 +88,3 @@ def _write_similar(options: argparse.Namespace, result: NoduleResult) -> str:
     write_similar(found, numbers)
     save_similar(found, picture, result.image.get("name", ""))
     return f"written: {options.output}/{', '.join(SIMILAR_FILES)}"
-
-
-def _remove(file: Path) -> None:
-    from CLIPLungLib.atomic_write import cannot_write
-
-    try:
-        file.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(file, error) from error

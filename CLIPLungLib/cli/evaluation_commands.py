@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from CLIPLungLib.cli.options import EXIT_OK, add_command, add_data, add_device, progress_bar, write_figures
+from CLIPLungLib.cli.options import (
+    EXIT_OK,
+    add_command,
+    add_data,
+    add_device,
+    progress_bar,
+    whole_number,
+    write_figures,
+)
 
 if TYPE_CHECKING:
     from CLIPLungLib.cli.options import Commands
@@ -56,7 +64,7 @@ def add_evaluation_commands(commands: Commands) -> None:
     saliency.add_argument(
         "--other-run", type=Path, metavar="RUN", help="run with another seed, to compare the maps with"
     )
-    saliency.add_argument("--sample", type=int, metavar="N", help="use only N images, drawn at random")
+    saliency.add_argument("--sample", type=whole_number, metavar="N", help="use only N images, drawn at random")
     card.add_argument("--output", type=Path, required=True, help="folder for model_card.md")
     card.add_argument("--results", type=Path, required=True, help="written by 'cliplung evaluate'")
     card.add_argument("--robustness", type=Path, help="written by 'cliplung robustness'")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from CLIPLungLib.cli.earlier_files import remove_earlier
 from CLIPLungLib.cli.options import EXIT_OK, add_command, add_device
 from CLIPLungLib.cli.points import point
 
@@ -42,7 +43,6 @@ def add_followup_commands(commands: Commands) -> None:
 def _compare(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from CLIPLungLib.atomic_write import remove_leftovers
     from CLIPLungLib.followup.comparison import compare, days_of, write_comparison
     from CLIPLungLib.followup.dates import date_of_scan, mixed_dates
     from CLIPLungLib.followup.wording import change_lines
@@ -65,8 +65,7 @@ def _compare(options: argparse.Namespace) -> int:
     found = compare(current, options.point, prior, classifier, options.prior_point, dates)
     found = replace(found, warnings=(*found.warnings, *mixed_dates((options.date, options.prior_date), dates)))
     numbers, picture = (options.output / name for name in COMPARE_FILES)
-    for file in (numbers, picture):
-        remove_leftovers(file)
+    remove_earlier(numbers, found.to_json(), (picture,))
     write_comparison(found, numbers)
     save_comparison_page(current, prior, found, picture)
     place = ", ".join(f"{value:.1f}" for value in found.prior.point_ras)

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from CLIPLungLib.cli.options import EXIT_OK, EXIT_REFUSED, add_command
+from CLIPLungLib.cli.options import EXIT_OK, EXIT_REFUSED, add_command, number, whole_number
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.guidelines.brock import MODELS
 from CLIPLungLib.guidelines.case import (
@@ -65,12 +65,12 @@ def add_guideline_commands(commands: Commands) -> None:
 
 def _add_size_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("size")
-    group.add_argument("--size", type=float, metavar="MM", help="mean of long and short axis")
-    group.add_argument("--long", type=float, metavar="MM", help="longest diameter")
-    group.add_argument("--short", type=float, metavar="MM", help="longest perpendicular diameter")
-    group.add_argument("--volume", type=float, metavar="MM3", help="volume by volumetry")
+    group.add_argument("--size", type=number, metavar="MM", help="mean of long and short axis")
+    group.add_argument("--long", type=number, metavar="MM", help="longest diameter")
+    group.add_argument("--short", type=number, metavar="MM", help="longest perpendicular diameter")
+    group.add_argument("--volume", type=number, metavar="MM3", help="volume by volumetry")
     group.add_argument(
-        "--solid", type=float, metavar="MM", help="mean diameter of a part-solid nodule's solid component"
+        "--solid", type=number, metavar="MM", help="mean diameter of a part-solid nodule's solid component"
     )
 
 
@@ -82,7 +82,7 @@ def _add_nodule_options(command: argparse.ArgumentParser) -> None:
     _choice(group, "--finding", FINDINGS, "finding other than a nodule, for Lung-RADS")
     _choice(group, "--benign", BENIGN_FEATURES, "benign feature, if any")
     _choice(group, "--surveillance", SURVEILLANCE_POINTS, "which CT of a BTS surveillance this is")
-    group.add_argument("--nodules", type=int, metavar="N", help="number of nodules on the CT")
+    group.add_argument("--nodules", type=whole_number, metavar="N", help="number of nodules on the CT")
     group.add_argument(
         "--four-x",
         nargs="+",
@@ -98,7 +98,7 @@ def _add_nodule_options(command: argparse.ArgumentParser) -> None:
 
 def _add_patient_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("patient")
-    group.add_argument("--age", type=float, metavar="YEARS", help="age")
+    group.add_argument("--age", type=number, metavar="YEARS", help="age")
     _choice(group, "--sex", CHOICES["sex"], "sex")
     _choice(group, "--smoking", CHOICES["smoking"], "smoking history")
     for name in ("family-history", "emphysema", "immunosuppressed", "known-cancer", "high-risk"):
@@ -113,14 +113,14 @@ def _add_patient_options(command: argparse.ArgumentParser) -> None:
 
 def _add_prior_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("prior CT")
-    group.add_argument("--prior-size", type=float, metavar="MM", help="mean of long and short axis")
-    group.add_argument("--prior-long", type=float, metavar="MM")
-    group.add_argument("--prior-short", type=float, metavar="MM")
-    group.add_argument("--prior-volume", type=float, metavar="MM3")
+    group.add_argument("--prior-size", type=number, metavar="MM", help="mean of long and short axis")
+    group.add_argument("--prior-long", type=number, metavar="MM")
+    group.add_argument("--prior-short", type=number, metavar="MM")
+    group.add_argument("--prior-volume", type=number, metavar="MM3")
     group.add_argument(
-        "--prior-solid", type=float, metavar="MM", help="mean diameter of the solid component; 0 for none"
+        "--prior-solid", type=number, metavar="MM", help="mean diameter of the solid component; 0 for none"
     )
-    group.add_argument("--prior-days", type=int, metavar="DAYS", help="days from the prior CT to this one")
+    group.add_argument("--prior-days", type=whole_number, metavar="DAYS", help="days from the prior CT to this one")
     group.add_argument("--prior-category", choices=PRIOR_CATEGORIES, help="Lung-RADS category of the prior CT")
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from CLIPLungLib.calibration.truth import truth_phrase
-from CLIPLungLib.cli.classify_extras import add_extra_options, write_extras
+from CLIPLungLib.cli.classify_extras import add_extra_options, extra_files, write_extras
 from CLIPLungLib.cli.cluster_options import add_cluster, workers_of
+from CLIPLungLib.cli.earlier_files import remove, remove_earlier
 from CLIPLungLib.cli.options import EXIT_FAILED_ROWS, EXIT_OK, add_command, add_device, progress_bar
 from CLIPLungLib.cli.points import point
 from CLIPLungLib.inference.result import NoduleResult
@@ -51,10 +52,9 @@ def add_inference_commands(commands: Commands) -> None:
 
 
 def _classify(options: argparse.Namespace) -> int:
-    from CLIPLungLib.atomic_write import remove_leftovers
     from CLIPLungLib.image.read import read_ct
     from CLIPLungLib.inference.classifier import NoduleClassifier
-    from CLIPLungLib.inference.result_files import write_heatmap, write_json
+    from CLIPLungLib.inference.result_files import require_finite, write_heatmap, write_json
     from CLIPLungLib.report.page import save_report
 
     ct = read_ct(options.ct, options.series)
@@ -66,9 +66,8 @@ def _classify(options: argparse.Namespace) -> int:
     print("\n".join(_summary(result)), flush=True)
     numbers, heatmap, report = (options.output / name for name in CLASSIFY_FILES)
     outline, names = options.output / SEGMENTATION_FILE, list(CLASSIFY_FILES)
-    for file in (numbers, heatmap, report, outline):
-        # The halves of its own files alone: the folder may be another program's, too.
-        remove_leftovers(file)
+    require_finite(result)
+    remove_earlier(numbers, result.to_json(), (heatmap, report, outline, *extra_files(options.output)))
     write_json(result, numbers)
     write_heatmap(result, heatmap)
     save_report(ct, result, report)
@@ -82,16 +81,12 @@ def _classify(options: argparse.Namespace) -> int:
 
 def _write_outline(result: NoduleResult, file: Path) -> list[str]:
     """Write the outline; without one, that of an earlier answer goes. Returns the names of what was written."""
-    from CLIPLungLib.atomic_write import cannot_write
     from CLIPLungLib.inference.segmentation_file import write_segmentation
 
     if result.outline_on_ct is not None:
         write_segmentation(result.outline_on_ct, file)
         return [file.name]
-    try:
-        file.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(file, error) from error
+    remove(file)
     print(f"no {file.name}: nothing could be outlined at the point")
     return []
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# Holds which options were given, among the values of all options.
+GIVEN = "_given"
 EXIT_OK, EXIT_REFUSED, EXIT_FAILED_ROWS, EXIT_STOPPED = 0, 2, 3, 130
 
 if TYPE_CHECKING:
@@ -20,8 +22,54 @@ def add_command(
 ) -> argparse.ArgumentParser:
     """A command that calls `run` with its options; `run` returns the exit code."""
     command: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
+    for action in (None, "store"):
+        command.register("action", action, StoreOnce)
     command.set_defaults(run=run)
     return command
+
+
+class StoreOnce(argparse.Action):
+    """Refuses an option that is given twice: argparse would take the last value and drop the others, whatever they ask for.
+
+    The device is no part of what is asked; an alias may give one.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """As argparse's own."""
+        given = getattr(namespace, GIVEN, frozenset())
+        if option_string and self.dest in given and self.dest != "device":
+            remedy = "Give all its values behind one" if self.nargs == "+" else "Give it once"
+            parser.error(f"{option_string} is given twice, and the first would not count. {remedy}")
+        setattr(namespace, GIVEN, given | {self.dest})
+        setattr(namespace, self.dest, values)
+
+
+def number(text: str) -> float:
+    """A number of the command line; Python would also take 1_0 for ten.
+
+    Raises:
+        ValueError: no number.
+    """
+    if "_" in text:
+        raise ValueError(text)
+    return float(text)
+
+
+def whole_number(text: str) -> int:
+    """As `number`, without decimals.
+
+    Raises:
+        ValueError: no whole number.
+    """
+    if "_" in text:
+        raise ValueError(text)
+    return int(text)
 
 
 def add_data(command: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from CLIPLungLib.cli.options import EXIT_OK, add_command, add_data, add_device, progress_bar
+from CLIPLungLib.cli.options import EXIT_OK, add_command, add_data, add_device, progress_bar, whole_number
 
 if TYPE_CHECKING:
     from CLIPLungLib.cli.options import Commands
@@ -34,10 +34,12 @@ def add_reproduction_commands(commands: Commands) -> None:
     weights = command.add_mutually_exclusive_group()
     weights.add_argument("--clip-weights", type=Path, help="CLIP ViT-B/16 of OpenAI as a safetensors file")
     weights.add_argument("--download", action="store_true", help="download these weights from the Hugging Face hub")
-    command.add_argument("--epochs", type=int, help="instead of the paper's 100")
+    command.add_argument("--epochs", type=whole_number, help="instead of the paper's 100")
     command.add_argument("--rows", nargs="+", help="rows of the table (default: cross-entropy clip-lung)")
     command.add_argument("--splits", nargs="+", help="nodule (as published), patient (default: both)")
-    command.add_argument("--folds", nargs="+", type=int, help="train only these, so that processes can share the work")
+    command.add_argument(
+        "--folds", nargs="+", type=whole_number, help="train only these, so that processes can share the work"
+    )
     command.add_argument("--config", type=Path, help="JSON settings (default: those of the paper)")
     command.add_argument("--page", type=Path, help="also update the generated table of this page")
     add_device(command)
