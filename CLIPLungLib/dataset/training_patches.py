@@ -80,7 +80,7 @@ class TrainingPatches:
         Raises:
             InputError: the file is missing, damaged, or holds something else.
         """
-        remedy = "Give the file that 'cliplung lidc prepare' wrote, or write it anew with that command."
+        remedy = f"Make it from the data folder DATA: 'cliplung prepare DATA --output {file}'."
         try:
             patches = cls(**read_arrays(Path(file), tuple(cls.__dataclass_fields__)))
             patches._require_consistent()

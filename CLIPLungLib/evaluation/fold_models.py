@@ -83,9 +83,9 @@ def folds_of_run(folder: Path) -> list[int]:
     found = [re.fullmatch(r"fold(\d+)", path.name) for path in folder.iterdir()] if folder.is_dir() else []
     folds = sorted(int(match[1]) for match in found if match)
     if not folds:
-        raise InputError(
-            f"{folder} holds no cross-validation (folders fold0, fold1 ...). Run 'cliplung crossvalidate' first."
-        )
+        inner = sorted(path.name for path in folder.iterdir() if any(path.glob("fold*"))) if folder.is_dir() else []
+        remedy = f"Give one of its runs: {', '.join(inner)[:200]}." if inner else "Run 'cliplung crossvalidate' first."
+        raise InputError(f"{folder} holds no cross-validation (folders fold0, fold1 ...). {remedy}")
     return folds
 
 

@@ -123,7 +123,7 @@ def require_enough(cases: Sequence[Case]) -> None:
     if min(with_event, without) < FEWEST_PATIENTS:
         raise InputError(
             f"{len(cases)} cases are too few to calibrate on: {with_event} patient(s) with an event (rating > 3, or malignant) and "
-            f"{without} without. Add cases until there are {FEWEST_PATIENTS} of each; the power statement then says how many make sense."
+            f"{without} without. Add cases until there are {FEWEST_PATIENTS} of each; the command then states the precision that they allow."
         )
 
 

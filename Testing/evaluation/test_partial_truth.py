@@ -15,6 +15,7 @@ from CLIPLungLib.dataset.nodule_table import OUTCOME, OUTCOME_RATINGS
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.comparison import BESIDE_ONE_READER, GAINS, OWN_DIAMETER, READERS_DIAMETER, evaluate
 from CLIPLungLib.evaluation.figures import AUC_ABOVE_3
+from CLIPLungLib.evaluation.fold_models import folds_of_run
 from CLIPLungLib.evaluation.one_reader import MODEL
 from CLIPLungLib.evaluation.run_choice import read_runs, run_folders
 from CLIPLungLib.evaluation.settings import CONTEXT, SLICES, VOLUMES, judged_answers, main_setting
@@ -157,6 +158,13 @@ def test_the_main_run_is_the_shipped_one_or_the_only_one(tmp_path):
         run_folders(folder_with(tmp_path / "several", "a", "b"))
     with pytest.raises(InputError, match="holds no cross-validation"):
         read_runs(tmp_path / "nowhere")
+
+
+def test_a_folder_of_runs_is_not_one_of_them(tmp_path):
+    with pytest.raises(InputError, match=r"holds no cross-validation .* Give one of its runs: a, b\.$"):
+        folds_of_run(folder_with(tmp_path, "a", "b"))
+    with pytest.raises(InputError, match=r"Run 'cliplung crossvalidate' first\.$"):
+        folds_of_run(tmp_path / "nowhere")
 
 
 def test_runs_of_other_images_are_not_compared():
