@@ -1,1 +1,1 @@
-"""What each term of the training adds: the same recipe with fewer terms, by several seeds, judged on patients left out."""
+"""What each loss term adds: the same recipe with subsets of the terms, over several seeds, evaluated on held-out patients."""

@@ -1,4 +1,4 @@
-"""What a network of an ablation is judged by: the nodules of each setting, and its figures of merit there."""
+"""The evaluation of a network of an ablation: the nodules of each setting, and its figures of merit there."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SETTING_OF: dict[str, str] = {
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """The N nodules that judge in one setting.
+    """The N test nodules of one setting.
 
     Attributes:
         setting: VOLUMES or CONTEXT.
@@ -55,7 +55,7 @@ class Judged:
 
     @classmethod
     def of(cls, setting: str, answers: FoldAnswers, nodules: Sequence[Nodule]) -> Judged:
-        """The nodules that a network answered for in a setting.
+        """The nodules of a setting with a prediction.
 
         Args:
             answers: of any network of the ablation, as all answer for the same images.
@@ -67,12 +67,12 @@ class Judged:
 
     @property
     def signs(self) -> tuple[str, ...]:
-        """The graded signs that differ between these nodules; of others no order can be asked."""
+        """The graded signs that vary among these nodules; others have no rank correlation."""
         means = {name: self.reference.signs[name] for name in GRADED_SIGNS}
         return tuple(name for name, mean in means.items() if len(np.unique(mean[np.isfinite(mean)])) > 1)
 
     def answers(self, answers: FoldAnswers, nodules: Sequence[Nodule], name: str) -> FoldAnswers:
-        """A network's answers for these nodules, in their order.
+        """The predictions of a network for these nodules, in their order.
 
         Args:
             name: of the network, for the message.
@@ -89,7 +89,7 @@ class Judged:
 
 
 def network_figures(row: Row, answers: Mapping[str, FoldAnswers], judged: Mapping[str, Judged]) -> dict[str, Figure]:
-    """Key of SETTING_OF -> figure; only what the row has learned.
+    """Key of SETTING_OF -> figure, for the targets that the row was trained on.
 
     Args:
         row: of the network.
@@ -107,7 +107,7 @@ def network_figures(row: Row, answers: Mapping[str, FoldAnswers], judged: Mappin
 
 
 def baseline_figures(judged: Mapping[str, Judged]) -> dict[str, Figure]:
-    """Those of the readers' diameter: a network that sees no more than the size."""
+    """The figures of the size-only baseline: the readers' diameter."""
     found: dict[str, Figure] = {}
     for own in judged.values():
         found |= _order_figures(own.reference.diameter_mm, own)
@@ -115,13 +115,13 @@ def baseline_figures(judged: Mapping[str, Judged]) -> dict[str, Figure]:
 
 
 def _of_setting(setting: str, answers: FoldAnswers, nodules: Sequence[Nodule]) -> FoldAnswers:
-    """One answer for every nodule of the setting, in the order of the table."""
+    """One prediction for every nodule of the setting, in the order of the table."""
     own = answers.of(judged_answers(setting, answers, nodules))
     return own.of(np.argsort(own.nodule, kind="stable"))
 
 
 def _predictions(score: np.ndarray, signs: dict[str, np.ndarray]) -> Predictions:
-    """Scores and levels whose order alone is asked for, so no calibration is needed."""
+    """Scores and levels for figures of ranking, which need no calibration."""
     return Predictions(score, np.zeros(len(score)), np.zeros((len(score), 3)), signs)
 
 

@@ -30,7 +30,7 @@ SeedFigures = dict[int, dict[str, Figure]]
 def results_of(
     parts: Mapping[Part, FoldAnswers], data: AblationData, recipe: TrainConfig, planned: Sequence[Part] = ()
 ) -> dict[str, Any]:
-    """Everything that can be said, for JSON.
+    """All figures, for JSON.
 
     Args:
         parts: the answers of the networks that are finished.
@@ -77,7 +77,7 @@ def difference_name(row: Row, other: Row) -> str:
 
 
 def _judged(parts: Mapping[Part, FoldAnswers], data: AblationData) -> dict[str, Judged]:
-    """Setting -> the nodules that judge there."""
+    """Setting -> its test nodules."""
     if not parts:
         raise InputError("No network of the ablation is finished, so there is nothing to judge. Run the command again.")
     answers = next(iter(parts.values()))

@@ -1,6 +1,6 @@
-"""An ablation from data folder to answers: one network for each row and seed, trained on all folds but those it is judged on.
+"""An ablation, from data folder to predictions: one network per row and seed, trained on all folds but the test folds.
 
-A part is finished when its answers are there; a training that was stopped continues. Several processes can share a folder when each
+A part is finished when its predictions are written; a stopped training is resumed. Several processes can share a folder when each
 takes its own rows or seeds.
 """
 
@@ -97,7 +97,7 @@ class AblationData:
         return DataSource.of(self.folder, self.nodules, self.patches)
 
     def images(self) -> Iterator[NoduleImage]:
-        """The images that judge: nodules of the tested folds that enough readers rated."""
+        """The test images: nodules of the test folds with enough readers."""
         readers = fewest_readers(self.nodules)
         chosen = [
             index
@@ -116,7 +116,7 @@ def run_ablation(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> dict[Part, FoldAnswers]:
-    """Train and answer what is missing.
+    """Train and evaluate the missing parts.
 
     Args:
         recipe: with all terms; its folds and seed do not count.
@@ -157,7 +157,7 @@ def run_ablation(
 
 
 def read_parts(recipe: TrainConfig, data: AblationData, output: Path) -> dict[Part, FoldAnswers]:
-    """The answers of every finished part in a folder, whoever made it; rows in the order of the table.
+    """The predictions of every finished part in a folder, with the rows in the order of the table.
 
     Args:
         recipe: with all terms; its folds and seed do not count.

@@ -1,4 +1,4 @@
-"""The nodules of a reproduction: crops, what the readers said of them, and both ways to split them."""
+"""The nodules of a reproduction: crops, ratings, and both splits."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class NoduleSet:
         return digest.digest()
 
     def facts(self) -> dict[str, Any]:
-        """What the table says of the data."""
+        """Facts on the data for the table of results."""
         return {
             "nodules": len(self.label),
             "patients": len(np.unique(self.patient)),
@@ -105,7 +105,7 @@ def read_nodule_set(folder: Path, settings: PublishedSettings) -> NoduleSet:
 
 
 def as_nodule_set(nodules: Sequence[Nodule], crops: Crops, seed: int) -> NoduleSet:
-    """The crops with what the table says of their nodules.
+    """The crops with the ratings of their nodules.
 
     Args:
         nodules: all rows of the table.
@@ -132,7 +132,7 @@ def as_nodule_set(nodules: Sequence[Nodule], crops: Crops, seed: int) -> NoduleS
 
 
 def attribute_weights(mean_ratings: np.ndarray) -> np.ndarray:
-    """(N, 8) mean ratings -> (N, 8) float32 softmax: the paper's weights, which take the codes as they are."""
+    """(N, 8) mean ratings -> (N, 8) float32 softmax: the paper's weights, which are of the codes without scaling."""
     exponentials = np.exp(mean_ratings - mean_ratings.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), np.float32)
 

@@ -22,7 +22,7 @@ ARRAYS = ("logits", "nodule", "fingerprint", "text_encoder")
 
 @dataclass(frozen=True)
 class Part:
-    """What is trained at once: all folds but one."""
+    """One training: all folds but one."""
 
     task: Task
     split: str
@@ -35,7 +35,7 @@ class Part:
         return f"{self.task.name}-by-{self.split}-{self.row.name}-fold{self.fold}"
 
     def file(self, run: Path) -> Path:
-        """Where its answers are kept."""
+        """The file of its predictions."""
         return run / PARTS / f"{self.name}.npz"
 
     def log(self, run: Path) -> Path:
@@ -45,7 +45,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class PartAnswers:
-    """What a network says of the nodules it has not seen.
+    """Predictions of a network for its held-out nodules.
 
     Attributes:
         logits: (N, K) float32.
@@ -74,7 +74,7 @@ class PartAnswers:
 
 
 def read_part(part: Part, run: Path, tested: np.ndarray, fingerprint: bytes) -> PartAnswers | None:
-    """The answers of a part; None where they are missing or damaged, so that they are made anew.
+    """The predictions of a part; None where they are missing or damaged, so that they are made anew.
 
     Args:
         run: folder of the run.

@@ -1,4 +1,4 @@
-"""What is compared: the paper's three settings, the rows of its table, the two ways to split, and the paper's own figures."""
+"""What is compared: the paper's three settings, the rows of its table, both splits, and the figures of the paper."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ ATTRIBUTE_WORDS = (
 
 @dataclass(frozen=True)
 class Task:
-    """What a network learns to tell apart.
+    """The classes of a network.
 
     Attributes:
         name: in names of files.
-        classes: indices into vocabulary.CLASSES, in the order of the network's answers and of its class texts.
+        classes: indices into vocabulary.CLASSES, in the order of the network's outputs and of its class texts.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Task:
 
     @property
     def class_words(self) -> tuple[str, ...]:
-        """The name of each class, in the order of the network's answers."""
+        """The name of each class, in the order of the network's outputs."""
         return tuple(CLASSES[index] for index in self.classes)
 
     def holds(self, label: np.ndarray) -> np.ndarray:
@@ -42,7 +42,7 @@ class Task:
         return np.isin(label, self.classes)
 
     def answer_of(self, label: np.ndarray) -> np.ndarray:
-        """(N,) position among the network's answers of labels that belong to the task."""
+        """(N,) index among the network's outputs, for labels of the task."""
         return np.searchsorted(self.classes, label)
 
 
@@ -55,8 +55,8 @@ class Setting:
 
     Attributes:
         name: A, B or C.
-        task: what is learned.
-        judged: classes of the test nodules, indices into CLASSES; the decision falls among them.
+        task: the classes in training.
+        judged: classes in test, indices into CLASSES; the prediction is one of them.
         words: says so.
     """
 

@@ -1,7 +1,7 @@
 """The figures of a reproduction: accuracy and AUC by both splits, the size-only baseline, and paired differences.
 
-Every figure is over all folds at once, with a patient bootstrap. While parts are missing, a split is judged on the folds that all
-rows have answered.
+Every figure is over all folds at once, with a patient bootstrap. While parts are missing, a split is evaluated on the folds that
+all rows have finished.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class Answers:
         return [row for row in ROWS.values() if row in begun]
 
     def judged_folds(self, task: Task, split: str) -> list[int]:
-        """Folds that all rows have answered; all folds where there is no row."""
+        """Folds that all rows have finished; all folds where there is no row."""
         rows = self.rows(task, split)
         return [fold for fold in self.nodules.folds if all(Part(task, split, row, fold) in self.parts for row in rows)]
 
     def logits(self, task: Task, split: str, row: Row) -> np.ndarray:
-        """(N, K) out-of-fold logits, NaN for nodules of folds that are not judged or that are not of the task."""
+        """(N, K) out-of-fold logits; NaN for nodules of unfinished folds and of other classes."""
         found = np.full((len(self.nodules.label), len(task.classes)), np.nan)
         for fold in self.judged_folds(task, split):
             answers = self.parts[Part(task, split, row, fold)]
@@ -70,7 +70,7 @@ class Answers:
 
 
 def results_of(settings: PublishedSettings, answers: Answers, planned: Sequence[str]) -> dict[str, Any]:
-    """Everything that can be said, for JSON.
+    """All figures, for JSON.
 
     Args:
         planned: names of the parts that were asked for or are needed; those that are not there are named.
@@ -89,7 +89,7 @@ def results_of(settings: PublishedSettings, answers: Answers, planned: Sequence[
 
 
 def _missing(answers: Answers, planned: Sequence[str]) -> list[str]:
-    """Names of parts without which a row that was begun or asked for cannot be judged."""
+    """Names of missing parts of the rows that were begun or asked for."""
     there = {part.name for part in answers.parts}
     begun = {(part.task, part.row) for part in answers.parts}
     needed = [
@@ -150,7 +150,7 @@ def _gains(judge: _Judge, logits: Mapping[str, Mapping[str, np.ndarray]]) -> dic
 
 
 class _Judge:
-    """Figures over the judged nodules of a setting, all over the same draws of patients. Logits of NaN are no answers.
+    """Figures over the test nodules of a setting, all over the same draws of patients. Logits of NaN are left out.
 
     Args:
         label: (n,) indices into vocabulary.CLASSES.
@@ -177,7 +177,7 @@ class _Judge:
         }
 
     def difference(self, logits: np.ndarray, others: np.ndarray) -> dict[str, Any]:
-        """Accuracy and AUC less those of others; for the same nodules where both answer for all."""
+        """Accuracy and AUC less those of other logits; paired where both cover the same nodules."""
         right, theirs = self._is_right(logits), self._is_right(others)
         known = np.isfinite(logits).all(axis=1) | np.isfinite(others).all(axis=1)
         return {

@@ -1,4 +1,4 @@
-"""A reproduction from data folder to results: trains what is missing, leaves what is there."""
+"""A reproduction, from data folder to results: trains the missing parts, and keeps the others."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def reproduce(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Train every missing part of a setting, then judge all parts that the folder holds.
+    """Train every missing part of a setting, then evaluate all parts in the folder.
 
     Args:
         run: folder of the run; other settings may share it. Gets a file per part, results and table.
@@ -89,7 +89,7 @@ def reproduce(
 def _planned(
     task: Task, nodules: NoduleSet, rows: Sequence[Row], splits: Sequence[str], folds: Sequence[int] | None
 ) -> list[Part]:
-    """The parts asked for: fold after fold, so that what is compared becomes ready together."""
+    """The parts asked for, fold by fold, so that rows can be compared early."""
     unknown = sorted(set(folds or ()) - set(nodules.folds))
     if unknown:
         raise InputError(

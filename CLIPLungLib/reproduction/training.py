@@ -90,7 +90,7 @@ def train_network(
 def class_logits(
     network: PublishedNetwork, settings: PublishedSettings, nodules: NoduleSet, tested: np.ndarray
 ) -> np.ndarray:
-    """(len(tested), K) float32 logits of nodules as they are."""
+    """(len(tested), K) float32 logits of nodules without augmentation."""
     device = next(network.parameters()).device
     found = []
     for start in range(0, len(tested), TESTED_AT_ONCE):
