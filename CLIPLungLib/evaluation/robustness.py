@@ -14,8 +14,8 @@ from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation import metrics
 from CLIPLungLib.evaluation.bootstrap import Estimate, estimate, patient_weights
-from CLIPLungLib.evaluation.conditions import conditions
 from CLIPLungLib.evaluation.fold_models import FoldModel, fold_models, folds_of_run
+from CLIPLungLib.evaluation.perturbations import conditions
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.image.read import read_ct

@@ -8,8 +8,8 @@ import numpy as np
 
 from CLIPLungLib.dataset.nodule_table import Nodule, fewest_readers, is_trusted
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.training.calibrate import one_answer_per_nodule
 from CLIPLungLib.training.fold_answers import FoldAnswers
+from CLIPLungLib.training.fold_calibrations import one_answer_per_nodule
 
 VOLUMES, SLICES, CONTEXT, ALL_NODULES = "volumes", "slices", "true_context", "all_nodules"
 # Setting -> the kinds of image that show a nodule so; the first that there is counts. A crop has more context and finer voxels than

@@ -28,8 +28,8 @@ from CLIPLungLib.lidc.citations import DATA_CITATION
 from CLIPLungLib.similar.features import features
 from CLIPLungLib.similar.figures import RATED
 from CLIPLungLib.similar.index import NEIGHBOURS, SimilarIndex
-from CLIPLungLib.training.calibrate import fit_calibrations, one_answer_per_nodule
 from CLIPLungLib.training.fold_answers import FoldAnswers
+from CLIPLungLib.training.fold_calibrations import fit_calibrations, one_answer_per_nodule
 
 # Between the calibration of a weights file and one fitted again on kept answers, which are rounded.
 CALIBRATION_TOLERANCE = 0.01

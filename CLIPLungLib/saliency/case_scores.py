@@ -14,7 +14,7 @@ from CLIPLungLib.calibration.double_reading import joint_score
 from CLIPLungLib.dataset.nodule_images import NoduleOutline, image_and_click, nodule_outlines
 from CLIPLungLib.dataset.nodule_table import Nodule
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.evaluation.conditions import moved_click
+from CLIPLungLib.evaluation.perturbations import moved_click
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import Patch, extract_patch
 from CLIPLungLib.image.resample import grid_coordinates, sample_hu

@@ -19,10 +19,10 @@ from CLIPLungLib.inference.checkpoint import Checkpoint, load_checkpoint, save_c
 from CLIPLungLib.inference.classifier import NoduleClassifier
 from CLIPLungLib.model.second_reader import SecondReader
 from CLIPLungLib.model.text_encoder import TextEncoder
-from CLIPLungLib.training.calibrate import fit_calibrations
 from CLIPLungLib.training.config import TrainConfig
 from CLIPLungLib.training.data_source import DataSource, provenance
 from CLIPLungLib.training.fold_answers import ANSWERS_NAME, FoldAnswers, answer_fold, join_answers
+from CLIPLungLib.training.fold_calibrations import fit_calibrations
 from CLIPLungLib.training.learned_features import learned_features
 from CLIPLungLib.training.own_calibrations import fit_own_calibrations
 from CLIPLungLib.training.pretrained import TRUNK_ORIGIN

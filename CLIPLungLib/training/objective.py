@@ -21,7 +21,7 @@ from CLIPLungLib.training.losses import (
     rated_attributes,
     trust_in_known,
 )
-from CLIPLungLib.training.text_side import BankParts, KnownTexts, TextSide
+from CLIPLungLib.training.text_parameters import FixedTexts, LearnedTexts, TextParameters
 
 MEAN_MOMENTUM = 0.99
 DICE_SMOOTHING = 10.0
@@ -88,11 +88,11 @@ class Objective(nn.Module):
         weights: of the terms.
 
     Attributes:
-        bank: the text side as far as a checkpoint keeps it.
+        bank: the learned or fixed texts, as saved in a checkpoint.
     """
 
     attribute_of_level: Tensor
-    bank: TextSide
+    bank: TextParameters
 
     def __init__(self, weights: LossWeights) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class Objective(nn.Module):
         """Forget what earlier steps left behind, so that an epoch is the same whether the run was resumed before it or not."""
 
     @abstractmethod
-    def text_bank(self, parts: TextSide) -> TextBank:
+    def text_bank(self, parts: TextParameters) -> TextBank:
         """The texts of these parts: classes (K, D), levels (M, D). This is what a checkpoint keeps."""
 
 
@@ -170,7 +170,7 @@ class CLIPLungObjective(Objective):
         text_interval: steps from one encoding of the texts to the next; between them images learn from the last texts.
     """
 
-    bank: BankParts
+    bank: LearnedTexts
 
     def __init__(
         self, text_encoder: TextEncoder, groups: int, weights: LossWeights, conditioned: int, text_interval: int
@@ -181,7 +181,7 @@ class CLIPLungObjective(Objective):
         self.step = 0
         self._last_bank: TextBank | None = None
         self.texts = PromptedTexts(text_encoder)
-        self.bank = BankParts(groups, text_encoder.dim, text_encoder.width)
+        self.bank = LearnedTexts(groups, text_encoder.dim, text_encoder.width)
 
     def texts_for(self, image: Tensor, weight: Tensor) -> TextBank:
         """Texts (B, ...) as each image of the batch (B, T, D) sees them."""
@@ -212,15 +212,15 @@ class CLIPLungObjective(Objective):
         self.bank.mean_image.lerp_(batch_mean, 1 - MEAN_MOMENTUM)
 
     @torch.no_grad()
-    def text_bank(self, parts: TextSide) -> TextBank:
+    def text_bank(self, parts: TextParameters) -> TextBank:
         """The texts as the mean image of these parts sees them: classes (K, D), levels (M, D). This is what a checkpoint keeps."""
-        if not isinstance(parts, BankParts):
-            raise TypeError("these texts were not learned here")
+        if not isinstance(parts, LearnedTexts):
+            raise TypeError("these texts are not learned ones")
         bank = self.texts(parts.prompts(parts.mean_image.unsqueeze(0)))
         return TextBank(bank.classes[0], bank.levels[0])
 
 
-class KnownTextObjective(Objective):
+class FixedTextObjective(Objective):
     """The objective for fine-tuning, with the fixed texts of a checkpoint.
 
     A checkpoint keeps the features of its texts, not the prompts that made them. Prompts that started anew would leave the texts of
@@ -232,11 +232,11 @@ class KnownTextObjective(Objective):
         weights: of the terms.
     """
 
-    bank: KnownTexts
+    bank: FixedTexts
 
     def __init__(self, bank: TextBank, scale: float, weights: LossWeights) -> None:
         super().__init__(weights)
-        self.bank = KnownTexts(bank, scale)
+        self.bank = FixedTexts(bank, scale)
 
     def texts_for(self, image: Tensor, _weight: Tensor) -> TextBank:
         """As in `Objective`; the same for every image."""
@@ -245,10 +245,10 @@ class KnownTextObjective(Objective):
     def start_epoch(self) -> None:
         """Nothing is left behind."""
 
-    def text_bank(self, parts: TextSide) -> TextBank:
+    def text_bank(self, parts: TextParameters) -> TextBank:
         """As in `Objective`."""
-        if not isinstance(parts, KnownTexts):
-            raise TypeError("these texts are no checkpoint's")
+        if not isinstance(parts, FixedTexts):
+            raise TypeError("these texts are not fixed ones")
         return TextBank(parts.classes, parts.levels)
 
 

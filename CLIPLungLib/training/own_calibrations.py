@@ -16,9 +16,9 @@ from CLIPLungLib.calibration.truth import Truth
 from CLIPLungLib.calibration.updating import unchanged, update_calibration
 from CLIPLungLib.dataset.nodule_table import Nodule, fewest_readers
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.training.calibrate import WHOLE_NODULE, one_answer_per_nodule
 from CLIPLungLib.training.data_source import whose_truth
 from CLIPLungLib.training.fold_answers import FoldAnswers
+from CLIPLungLib.training.fold_calibrations import WHOLE_NODULE, one_answer_per_nodule
 from CLIPLungLib.vocabulary import reached_cuts
 
 # About what the score of a trained network means; a dozen cases move it.

@@ -9,7 +9,7 @@ from CLIPLungLib.inference.checkpoint import Checkpoint
 from CLIPLungLib.model.prompts import TextBank
 from CLIPLungLib.model.text_encoder import TextEncoder, build_text_encoder
 from CLIPLungLib.training.config import TrainConfig
-from CLIPLungLib.training.objective import CLIPLungObjective, KnownTextObjective, Objective
+from CLIPLungLib.training.objective import CLIPLungObjective, FixedTextObjective, Objective
 
 # It holds no weights, so it may differ.
 NO_WEIGHTS = "network.dropout"
@@ -67,7 +67,7 @@ def text_encoder_of(
 def objective_of(config: TrainConfig, init: Checkpoint | None, encoder: TextEncoder | None) -> Objective:
     """The training objective, with learned texts or those of the checkpoint."""
     if init is not None:
-        return KnownTextObjective(TextBank(init.class_text, init.level_text), init.text_scale, config.losses)
+        return FixedTextObjective(TextBank(init.class_text, init.level_text), init.text_scale, config.losses)
     if encoder is None:
         raise ValueError("texts need a text encoder or a checkpoint")
     return CLIPLungObjective(

@@ -18,8 +18,8 @@ from CLIPLungLib.evaluation.kept_answers import keep_answers, read_kept_answers,
 from CLIPLungLib.evaluation.tables import results_text
 from CLIPLungLib.inference.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from CLIPLungLib.lidc.patient_folds import read_folds
-from CLIPLungLib.training.calibrate import fit_calibrations
 from CLIPLungLib.training.fold_answers import FoldAnswers
+from CLIPLungLib.training.fold_calibrations import fit_calibrations
 
 
 @pytest.fixture(scope="module")

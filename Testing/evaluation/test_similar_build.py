@@ -23,7 +23,7 @@ from CLIPLungLib.evaluation.similar_tables import BEGIN, END, similar_tables, wr
 from CLIPLungLib.inference.checkpoint import load_checkpoint
 from CLIPLungLib.similar.features import FEATURE_COUNT, SIZE, SUSPICION
 from CLIPLungLib.similar.figures import COMPARED
-from CLIPLungLib.training.calibrate import fit_calibrations
+from CLIPLungLib.training.fold_calibrations import fit_calibrations
 from CLIPLungLib.vocabulary import ATTRIBUTES, level_columns
 
 PUBLIC = [replace(n, patient_id=f"LIDC-IDRI-{n.patient_id}") for n in finished_run.NODULES]

@@ -14,7 +14,7 @@ INITIAL_TAU = 0.07
 SMALLEST_TAU = 0.01
 
 
-class BankParts(nn.Module):
+class LearnedTexts(nn.Module):
     """The learned parts: prompts, tau, and the running mean image on which the texts of a checkpoint are conditioned."""
 
     mean_image: Tensor
@@ -31,7 +31,7 @@ class BankParts(nn.Module):
         return self.log_scale.exp().clamp(max=1 / SMALLEST_TAU)
 
 
-class KnownTexts(nn.Module):
+class FixedTexts(nn.Module):
     """Fixed texts: classes (K, D), levels (M, D), and 1 / tau."""
 
     classes: Tensor
@@ -45,4 +45,4 @@ class KnownTexts(nn.Module):
         self.register_buffer("scale", torch.tensor(scale))
 
 
-TextSide: TypeAlias = BankParts | KnownTexts
+TextParameters: TypeAlias = LearnedTexts | FixedTexts
