@@ -50,8 +50,11 @@ def _process_count(text: str) -> int:
 def _prepare(options: argparse.Namespace) -> int:
     from CLIPLungLib.dataset.nodule_table import TABLE_NAME
     from CLIPLungLib.dataset.worker_pool import core_count
+    from CLIPLungLib.errors import InputError
     from CLIPLungLib.training.config import TrainConfig
 
+    if not options.source.exists():
+        raise InputError(f"'{options.source}' does not exist. Check the path.")
     spec = TrainConfig.read(options.config).patch
     jobs = options.jobs or core_count()
     if not options.source.is_dir() or (options.source / TABLE_NAME).exists():
@@ -68,7 +71,8 @@ def _refuse_archive_options(options: argparse.Namespace) -> None:
 
     if options.database is not None or options.folds is not None:
         raise InputError(
-            f"--database and --folds are for a folder with LIDC-IDRI's scans, and '{options.source}' is none. Leave them out."
+            f"--database and --folds apply to a folder of LIDC-IDRI's scans, which '{options.source}' is not. Leave them out; a table of "
+            "cases holds the folds in its column fold."
         )
 
 

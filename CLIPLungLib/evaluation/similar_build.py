@@ -45,10 +45,15 @@ def build_index(run: FinishedRun, nodules: Sequence[Nodule], checkpoint: Checkpo
         checkpoint: the weights that the index is for.
 
     Raises:
-        InputError: nodules that are not public, answers of another cross-validation than that of the weights, or too few of them.
+        InputError: nodules that are not public or not in the table, predictions of another cross-validation than that of the weights,
+            or too few of them.
         CheckpointError: the weights have no calibrations.
     """
     _require_public(nodules)
+    if run.missing:
+        raise InputError(
+            f"The data folder lacks {run.missing} nodule(s) of {run.source}, and an index holds all of them. Give the whole data folder."
+        )
     _require_same_run(run, nodules, checkpoint)
     answers = run.answers.of(one_answer_per_nodule(run.answers, nodules, fewest_readers(nodules)))
     rated, own = rated_nodules(answers, nodules, run.calibrations), [nodules[index] for index in answers.nodule]

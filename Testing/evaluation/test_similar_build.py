@@ -143,6 +143,11 @@ def test_private_cases_are_refused(run, weights):
         build_index(run, nodules, weights)
 
 
+def test_a_part_of_the_data_makes_no_index(run, weights):
+    with pytest.raises(InputError, match=r"lacks 2 nodule\(s\) of shipped"):
+        build_index(replace(run, missing=2), PUBLIC, weights)
+
+
 def test_answers_of_another_run_are_refused(run, weights):
     other = replace(run.answers, malignancy_score=1.2 * run.answers.malignancy_score)
     with pytest.raises(InputError, match="does not belong to these weights"):
