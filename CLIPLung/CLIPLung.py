@@ -47,12 +47,14 @@ class CLIPLung(ScriptedLoadableModule):
             "Method: Lei Y, et al. CLIP-Lung: Textual Knowledge-Guided Lung Nodule Malignancy Prediction. MICCAI 2023. "
             "Data: LIDC-IDRI, The Cancer Imaging Archive (Armato SG III, et al. Med Phys 38:915-931, 2011), CC BY 3.0."
         )
-        slicer.app.connect("startupCompleted()", _registerSampleData)
+        slicer.app.connect("startupCompleted()", _onStartup)
 
 
-def _registerSampleData() -> None:
+def _onStartup() -> None:
     from CLIPLungGUI.sample_data import registerSampleData
+    from CLIPLungGUI.side_by_side import registerLayout
 
+    registerLayout()
     registerSampleData()
 
 

@@ -71,8 +71,10 @@ class FollowupSection:
         mark = self._mark()
         self._followDate()
         if (points, pointID) != self._shown:
-            self._shown = (points, pointID)
+            isOtherNodule, self._shown = bool(self._shown[1]), (points, pointID)
             self._takeOver(mark)
+            if isOtherNodule and self.views.isShown:
+                self.onSideBySide()
         self._enable(mark)
         self.ui.followupLabel.setText(self._storedText(mark))
         self._fit()

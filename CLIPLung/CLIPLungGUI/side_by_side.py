@@ -9,12 +9,14 @@ import slicer
 import vtk
 from slicer.util import VTKObservationMixin
 
+from CLIPLungLib.scene.slice_layers import PRIOR_VIEW
+
 # Any number that is not one of the application's own arrangements.
 LAYOUT_ID = 47110
 # Views by row: name of the current CT's, of the prior one's, orientation.
 ROWS = (
-    ("CLIPLungNowAxial", "CLIPLungBeforeAxial", "Axial"),
-    ("CLIPLungNowCoronal", "CLIPLungBeforeCoronal", "Coronal"),
+    ("CLIPLungNowAxial", f"{PRIOR_VIEW}Axial", "Axial"),
+    ("CLIPLungNowCoronal", f"{PRIOR_VIEW}Coronal", "Coronal"),
 )
 FIELD_MM = 80.0
 SAME_MM = 1e-3
@@ -33,6 +35,13 @@ def layoutText() -> str:
         right = VIEW.format(name=before, orientation=orientation, label="Before", color="#B8860B")
         rows.append(f'<item><layout type="horizontal">{left}{right}</layout></item>')
     return f'<layout type="vertical">{"".join(rows)}</layout>'
+
+
+def registerLayout() -> None:
+    """Make the arrangement known, so that a scene that was saved with it opens with views."""
+    layout = _layoutNode()
+    if layout is not None and not layout.IsLayoutDescription(LAYOUT_ID):
+        layout.AddLayoutDescription(LAYOUT_ID, layoutText())
 
 
 class SideBySide(VTKObservationMixin):
@@ -62,8 +71,7 @@ class SideBySide(VTKObservationMixin):
             return
         if not self.isShown:
             self._before = layout.GetViewArrangement()
-        if not layout.IsLayoutDescription(LAYOUT_ID):
-            layout.AddLayoutDescription(LAYOUT_ID, layoutText())
+        registerLayout()
         layout.SetViewArrangement(LAYOUT_ID)
         self.removeObservers()
         for now, before, _orientation in ROWS:

@@ -9,6 +9,7 @@ import qt
 import slicer
 
 from CLIPLungGUI.logic import CLIPLungLogic
+from CLIPLungLib.scene.slice_layers import shows_prior
 
 
 class SliceViews:
@@ -46,7 +47,7 @@ class SliceViews:
         """A new slice view shows what the others show."""
         if node.IsA("vtkMRMLSliceCompositeNode"):
             self.showOverlay()
-        if node.IsA("vtkMRMLSliceNode"):
+        if node.IsA("vtkMRMLSliceNode") and not shows_prior(node):
             self._new.append(node.GetID())
             # The layout that makes a view fits it to its volume afterwards.
             qt.QTimer.singleShot(0, self._placeNew)

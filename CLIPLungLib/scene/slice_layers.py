@@ -11,6 +11,8 @@ DEFAULT_OPACITY = 0.5
 LUNG_WINDOW_HU = 1500.0
 LUNG_LEVEL_HU = -600.0
 NODULE_FIELD_MM = 60.0
+# Views whose names begin so show a prior CT: they keep their layers, and stand and zoom by themselves.
+PRIOR_VIEW = "CLIPLungBefore"
 
 
 def show_overlay(
@@ -21,10 +23,10 @@ def show_overlay(
 ) -> None:
     """Put a CT behind and a heat map in front in every slice view the scene has; None takes the heat map away.
 
-    Linking of the views and label layers stay as they are. Views that a layout makes later start without layers
-    and elsewhere: call this again for them, and `jump_slice`.
+    Linking of the views and label layers stay as they are, and so do views of a prior CT. Views that a layout makes later start
+    without layers and elsewhere: call this again for them, and `jump_slice`.
     """
-    for composite in nodes_of_class(scene, "vtkMRMLSliceCompositeNode"):
+    for composite in _of_current_ct(scene, "vtkMRMLSliceCompositeNode"):
         with slicer.util.NodeModify(composite):
             composite.SetBackgroundVolumeID(ct_node.GetID())
             composite.SetForegroundVolumeID(overlay_node.GetID() if overlay_node else None)
@@ -45,9 +47,8 @@ def jump_slice(slice_node: slicer.vtkMRMLSliceNode, ras: np.ndarray) -> None:
 
 def jump_slices(scene: slicer.vtkMRMLScene, ras: np.ndarray) -> None:
     """Centre every slice view on a point (3,) in world RAS mm."""
-    right, anterior, superior = (float(value) for value in ras)
-    centered = slicer.vtkMRMLSliceNode.CenteredJumpSlice
-    slicer.vtkMRMLSliceNode.JumpAllSlices(scene, right, anterior, superior, centered)
+    for slice_node in _of_current_ct(scene, "vtkMRMLSliceNode"):
+        jump_slice(slice_node, ras)
 
 
 def zoom_slice(slice_node: slicer.vtkMRMLSliceNode, field_mm: float) -> None:
@@ -59,8 +60,17 @@ def zoom_slice(slice_node: slicer.vtkMRMLSliceNode, field_mm: float) -> None:
 
 def zoom_slices(scene: slicer.vtkMRMLScene, field_mm: float) -> None:
     """As `zoom_slice`, in every slice view."""
-    for slice_node in nodes_of_class(scene, "vtkMRMLSliceNode"):
+    for slice_node in _of_current_ct(scene, "vtkMRMLSliceNode"):
         zoom_slice(slice_node, field_mm)
+
+
+def shows_prior(node: slicer.vtkMRMLSliceNode | slicer.vtkMRMLSliceCompositeNode) -> bool:
+    """Whether a view is for a prior CT."""
+    return (node.GetLayoutName() or "").startswith(PRIOR_VIEW)
+
+
+def _of_current_ct(scene: slicer.vtkMRMLScene, class_name: str) -> list[slicer.vtkMRMLNode]:
+    return [node for node in nodes_of_class(scene, class_name) if not shows_prior(node)]
 
 
 def whole_field_mm(ct_node: slicer.vtkMRMLScalarVolumeNode) -> float:

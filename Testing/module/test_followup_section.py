@@ -271,9 +271,8 @@ def test_damaged_record_is_no_fault(widget):
         widget.refresh()
 
 
-@pytest.fixture
-def views(application):
-    """The four views of the arrangement, as the application's layout manager would make them."""
+def make_views():
+    """The four views of the arrangement, as the application's layout manager makes them."""
     from CLIPLungGUI.side_by_side import ROWS
 
     made = {}
@@ -285,11 +284,132 @@ def views(application):
             node.SetOrientation(orientation)
             composite = slicer.vtkMRMLSliceCompositeNode()
             composite.SetLayoutName(name)
-            slicer.mrmlScene.AddNode(composite)
             made[name] = slicer.mrmlScene.AddNode(node)
-    if slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode") is None:
-        slicer.mrmlScene.AddNode(slicer.vtkMRMLLayoutNode())
+            slicer.mrmlScene.AddNode(composite)
     return made
+
+
+@pytest.fixture
+def layout(application):
+    """The application's, which knows its own arrangements only."""
+    node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    return node or slicer.mrmlScene.AddNode(slicer.vtkMRMLLayoutNode())
+
+
+@pytest.fixture
+def views(layout):
+    """The views of the arrangement, which has been shown before."""
+    return make_views()
+
+
+@pytest.fixture
+def made_when_asked(layout):
+    """The views of the arrangement by their names; made, as by the layout manager, once the arrangement is shown."""
+    from CLIPLungGUI.side_by_side import LAYOUT_ID
+
+    made = {}
+
+    def follow(*_arguments):
+        if layout.GetViewArrangement() == LAYOUT_ID and not made:
+            assert "CLIPLungBeforeAxial" in layout.GetCurrentLayoutDescription(), "views are made from the description"
+            made.update(make_views())
+
+    tag = layout.AddObserver("ModifiedEvent", follow)
+    yield made
+    layout.RemoveObserver(tag)
+
+
+def backgrounds():
+    """Name of a view of the arrangement -> name of the volume behind."""
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    return {
+        c.GetLayoutName(): slicer.mrmlScene.GetNodeByID(c.GetBackgroundVolumeID()).GetName()
+        for c in composites
+        if c.GetLayoutName().startswith("CLIPLung")
+    }
+
+
+NOW_AND_BEFORE = {
+    "CLIPLungNowAxial": "now",
+    "CLIPLungBeforeAxial": "then",
+    "CLIPLungNowCoronal": "now",
+    "CLIPLungBeforeCoronal": "then",
+}
+
+
+def middle(view):
+    return [view.GetSliceToRAS().GetElement(row, 3) for row in range(3)]
+
+
+def test_views_that_are_made_when_asked_show_the_prior_ct_too(widget, made_when_asked):
+    mark(widget).SetNthControlPointPositionWorld(0, *PRIOR_RAS)
+    widget.followup.onSideBySide()
+    for _ in range(3):
+        slicer.app.processEvents()
+    assert backgrounds() == NOW_AND_BEFORE
+    assert middle(made_when_asked["CLIPLungBeforeAxial"]) == pytest.approx(PRIOR_RAS)
+
+
+def hide_the_map(widget):
+    widget.onToggleOverlay()
+
+
+def select_again(widget):
+    widget.selectNodule(widget.nodules.selectedPointID())
+
+
+def zoom_out(widget):
+    widget.zoom.toggle()
+
+
+def analyze_again(widget):
+    widget.onAnalyzeAgain()
+    assert widget.worker.wait(60, slicer.app.processEvents)
+
+
+def explain_texture(widget):
+    widget.explain.combo.setCurrentIndex(widget.explain.combo.findData("texture"))
+    assert widget.worker.wait(60, slicer.app.processEvents)
+
+
+@pytest.mark.parametrize("act", [hide_the_map, select_again, zoom_out, analyze_again, explain_texture])
+def test_views_of_the_prior_ct_keep_it_whatever_the_reader_does(widget, views, act):
+    mark(widget).SetNthControlPointPositionWorld(0, *PRIOR_RAS)
+    widget.followup.onSideBySide()
+    act(widget)
+    slicer.app.processEvents()
+    assert backgrounds() == NOW_AND_BEFORE
+    assert middle(views["CLIPLungBeforeAxial"]) == pytest.approx(PRIOR_RAS)
+    fields = {round(node.GetFieldOfView()[0], 3) for name, node in views.items() if name.endswith("Axial")}
+    assert len(fields) == 1
+
+
+def test_another_nodule_is_shown_side_by_side_too(widget, views):
+    from CLIPLungGUI.selftest import LARGE_RAS, SMALL_RAS
+
+    from CLIPLungLib.scene.prior_point import set_prior_point
+
+    points, then = widget._points, slicer.util.getNode("then")
+    mark(widget).SetNthControlPointPositionWorld(0, *PRIOR_RAS)
+    points.AddControlPointWorld(list(SMALL_RAS), "two")
+    assert widget.worker.wait(60, slicer.app.processEvents)
+    first, second = (points.GetNthControlPointID(index) for index in range(2))
+    set_prior_point(points, second, then, np.array(LARGE_RAS), "two before")
+    widget.selectNodule(first)
+    widget.followup.onSideBySide()
+    widget.selectNodule(second)
+    assert middle(views["CLIPLungNowAxial"]) == pytest.approx(SMALL_RAS)
+    assert middle(views["CLIPLungBeforeAxial"]) == pytest.approx(LARGE_RAS)
+
+
+def test_arrangement_is_known_from_the_start_of_the_application(application, layout, monkeypatch):
+    import sys
+
+    from CLIPLungGUI.side_by_side import LAYOUT_ID
+
+    application.open_module()
+    sys.modules["CLIPLung"]._onStartup()
+    assert layout.IsLayoutDescription(LAYOUT_ID)
 
 
 def test_views_show_both_nodules_scroll_together_and_go_back(widget, views):
