@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.reproduction import PUBLISHED_CONFIG
-from CLIPLungLib.training.setting_rules import ANY_NUMBER, NOT_NEGATIVE, POSITIVE, SHARE, Rule, checked, list_of, whole
+from CLIPLungLib.training.setting_rules import (
+    ANY_NUMBER,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Rule,
+    checked,
+    list_of,
+    read_json,
+    whole,
+)
 
 COMMAND = "reproduce"
 REMEDY = f"Start from {PUBLISHED_CONFIG.as_posix()}, which lists every setting."
@@ -87,7 +96,7 @@ class PublishedSettings:
             InputError: the file cannot be read, or as in `from_dict`.
         """
         try:
-            values = json.loads(Path(file).read_text(encoding="utf-8"))
+            values = read_json(file)
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"Settings {file} cannot be read: {error}. {REMEDY}") from error
         return cls.from_dict(values, f"Settings {file}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from CLIPLungLib.training.setting_rules import (
     checked,
     list_of,
     one_of,
+    read_json,
     true_or_false,
     whole,
 )
@@ -121,7 +121,7 @@ class TrainConfig:
             InputError: the file cannot be read, or as in `from_dict`.
         """
         try:
-            values = json.loads(Path(file).read_text(encoding="utf-8"))
+            values = read_json(file)
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"Training configuration {file} cannot be read: {error}. {REMEDY}") from error
         if isinstance(values, dict) and values.get("command") == "reproduce":

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 # From a value of the file to that of the configuration; ValueError says what it must be.
 Rule = Callable[[Any], Any]
 HIGHEST_NUMBER = 1e9
+
+
+def read_json(file: Path) -> Any:
+    """The content of a settings file, in UTF-8 with or without a byte-order mark.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: no JSON, or a name that is there twice, of which JSON's readers take the last.
+        RecursionError: nested too deeply.
+    """
+    return json.loads(Path(file).read_text(encoding="utf-8-sig"), object_pairs_hook=_each_once)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        doubled = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the setting '{doubled}' is there twice")
+    return values
 
 
 def checked(values: Any, rules: Mapping[str, Rule | Mapping[str, Rule]], prefix: str = "") -> dict[str, Any]:

@@ -12,6 +12,7 @@ from helpers.tiny_training import nodule
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.model.image_encoder import CHANNELS
 from CLIPLungLib.model.network import CLIPLungNetwork
+from CLIPLungLib.reproduction.settings import PublishedSettings
 from CLIPLungLib.training import DEFAULT_CONFIG
 from CLIPLungLib.training.config import TrainConfig
 
@@ -182,6 +183,21 @@ def test_files_that_hold_no_settings_are_named(tmp_path, text):
     file.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"my\.json"):
         TrainConfig.read(file)
+
+
+def test_file_with_a_byte_order_mark_is_read(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(DEFAULT_CONFIG.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert TrainConfig.read(file) == TrainConfig.read(DEFAULT_CONFIG)
+
+
+@pytest.mark.parametrize("name", ["epochs", "heads"])
+@pytest.mark.parametrize("reader", [TrainConfig, PublishedSettings])
+def test_settings_that_are_there_twice_are_named(tmp_path, reader, name):
+    file = tmp_path / "config.json"
+    file.write_text(f'{{"{name}": 1, "network": {{"{name}": 2, "{name}": 3}}}}', encoding="utf-8")
+    with pytest.raises(InputError, match=rf"config\.json cannot be read: the setting '{name}' is there twice"):
+        reader.read(file)
 
 
 def test_file_that_is_missing_or_no_text_is_named(tmp_path):
