@@ -255,7 +255,8 @@ class Case:
         _require_between("age", self.age, 0, OLDEST_YEARS, "years")
         _require_between("nodule count", self.nodule_count, 0, MOST_NODULES, "nodules")
         self._require_fitting_solid_component()
-        if self.seen in ("baseline", "new") and self.prior is not None and self.prior.size != Size():
+        was_measured = self.prior is not None and (self.prior.size != Size() or self.prior.solid_mm is not None)
+        if self.seen in ("baseline", "new") and was_measured:
             raise InputError(
                 f"A nodule that is '{self.seen}' has no size on a prior CT. Leave the prior size out, or say that the nodule is known."
             )

@@ -125,6 +125,8 @@ def test_a_volume_of_another_unit_or_nodule_is_refused(size, volume_mm3, is_refu
 def test_a_nodule_that_was_not_seen_before_has_no_prior_size(seen):
     with pytest.raises(InputError, match=f"'{seen}' has no size on a prior CT"):
         Case(Size(mean_mm=8.0), seen=seen, prior=Prior(Size(mean_mm=5.0), days=100))
+    with pytest.raises(InputError, match="has no size on a prior CT"):
+        Case(Size(mean_mm=8.0), seen=seen, prior=Prior(Size(), solid_mm=3.0))
     assert Case(Size(mean_mm=8.0), seen=seen, prior=Prior(Size(), category="2"))
 
 
