@@ -11,6 +11,8 @@ import pytest
 from helpers.finished_run import NODULES, made_up_run
 from helpers.repository import ROOT
 
+from CLIPLungLib.cli import main
+from CLIPLungLib.dataset.data_folder import write_nodules
 from CLIPLungLib.dataset.nodule_table import read_nodules
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.evaluation.comparison import evaluate
@@ -163,3 +165,10 @@ def test_the_published_folds_are_those_of_the_kept_answers():
             for nodule, fold in zip(stored["nodule"], stored["fold"], strict=True)
         }
     assert set(read_folds(folder / "folds.csv").fold.items()) == answered
+
+
+def test_the_command_says_how_many_nodules_are_left_out(kept, tmp_path, capsys):
+    write_nodules(tmp_path, NODULES[1:])
+    words = ["--data", str(tmp_path), "--answers", str(kept), "--output", str(tmp_path / "results.json")]
+    assert main(["evaluate", *words]) == 0
+    assert "warning: 1 nodule(s) of" in capsys.readouterr().err

@@ -324,3 +324,8 @@ def test_killed_at_one_file_after_the_other(tmp_path, database, files):
     found, wanted = (TrainingPatches.load(tmp_path / place / "patches.npz") for place in ("data", "whole"))
     for name, values in vars(wanted).items():
         np.testing.assert_array_equal(getattr(found, name), values)
+
+
+def test_a_source_that_does_not_exist_is_named(tmp_path, capsys):
+    assert main(["prepare", str(tmp_path / "nowhere"), "--output", str(tmp_path / "data")]) == 2
+    assert "nowhere' does not exist" in capsys.readouterr().err
