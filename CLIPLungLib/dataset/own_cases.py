@@ -29,6 +29,7 @@ from CLIPLungLib.image.read import read_ct
 from CLIPLungLib.inference.cohort_table import CohortRow
 from CLIPLungLib.inference.row_image import RowImage, image_of, read_image_of_row
 from CLIPLungLib.inference.run_folder import Asked, locked, what_is_asked
+from CLIPLungLib.version import __version__
 
 logger = logging.getLogger(__name__)
 SKIPPED_NAME = "skipped.csv"
@@ -60,7 +61,7 @@ class PreparedCases:
 def prepare_cases(table: Path, output: Path, progress: Progress | None = None) -> PreparedCases:
     """Cut the surroundings of every case out of its image and write the nodule table; rows that cannot be used are left out.
 
-    A crop is kept while point and image of its row are the same, see `run_batch`.
+    A crop is kept while point and image of its row and the version of CLIPLung are the same, see `run_batch`.
 
     Args:
         table: see `read_cases`.
@@ -135,12 +136,15 @@ class _Record:
             if (output / TABLE_NAME).exists():
                 raise InputError(f"{output} holds a data folder of another origin. Choose another output folder.")
             crops = {}
+        if before.get("version") != __version__:
+            # It may have read an image otherwise.
+            crops = {}
         notes, scans = (found if isinstance(found := before.get(key), dict) else {} for key in ("notes", "scans"))
         return cls(file, name, crops, notes, scans)
 
     def keep(self, rows: Sequence[CohortRow]) -> set[str]:
         """The ids whose crops may stay; what is known of all others is forgotten before any of them is cut anew."""
-        asked = {row.row_id: what_is_asked(row) for row in rows if not row.fault}
+        asked = {row.row_id: what_is_asked(row, self.file.parent) for row in rows if not row.fault}
         self.crops = {
             name: known
             for name, known in self.crops.items()
@@ -154,9 +158,8 @@ class _Record:
 
     def write(self) -> None:
         with writing(self.file) as temporary:
-            text = json.dumps(
-                {"name": self.name, "crops": self.crops, "notes": self.notes, "scans": self.scans}, indent=1
-            )
+            facts = {"name": self.name, "version": __version__, "crops": self.crops, "notes": self.notes}
+            text = json.dumps(facts | {"scans": self.scans}, indent=1)
             temporary.write_text(text, encoding="utf-8")
 
 
@@ -171,7 +174,7 @@ def _cut(rows: Sequence[CohortRow], output: Path, record: _Record) -> Iterator[t
     usable = sorted((row for row in rows if not row.fault), key=lambda row: (str(row.image), row.series_uid))
     for place, (image, group) in enumerate(groupby(usable, key=image_of), start=1):
         # Told before reading: an image that changes meanwhile is then read again next time.
-        asked = {row.row_id: (row, what_is_asked(row)) for row in group}
+        asked = {row.row_id: (row, what_is_asked(row, output)) for row in group}
         ct = _attempt_to_read(image)
         scan = "" if isinstance(ct, str) else scan_fingerprint(ct)
         for row, what in asked.values():
@@ -273,7 +276,11 @@ def _write_skipped(output: Path, rows: Sequence[tuple[str, str]]) -> None:
     if not any(reason for _, reason in rows):
         file.unlink(missing_ok=True)
         return
-    with writing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    # Names of files, which reasons hold, may be in no encoding.
+    with (
+        writing(file) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
+    ):
         writer = csv.writer(stream)
         writer.writerow(("id", "reason"))
         writer.writerows(row for row in rows if row[1])

@@ -77,7 +77,8 @@ def run_batch(
 ) -> int:
     """Answer every row of a cohort and write `results.csv`; rows answered by an earlier run are kept.
 
-    A row is kept while its id, image, point and the model are the same; an image in one file also while its size and time are.
+    A row is kept while its id, image, point, the model and the version of CLIPLung are the same; an image in one file also while its
+    size and time are, one in a folder while no file of the folder has come or gone.
 
     Args:
         cohort: table, see `read_cohort`.

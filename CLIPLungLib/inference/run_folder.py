@@ -1,7 +1,7 @@
 """The folder of a cohort's results: one run at a time, and what an earlier run has finished.
 
-`results.csv` holds the answers, `run.json` what they were given for: the model, and image and point of every row. A row is
-finished when its line is whole and answers the row of the table as it is now.
+`results.csv` holds the answers, `run.json` what they were given for: the model, the version of CLIPLung, and image and point of
+every row. A row is finished when its line is whole and answers the row of the table as it is now.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import json
 import math
 import os
 import socket
+import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +24,7 @@ from CLIPLungLib.atomic_write import cannot_write, remove_leftovers, writing
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.inference.cohort_table import CohortRow, is_usable_id
 from CLIPLungLib.inference.result import CSV_COLUMNS
+from CLIPLungLib.version import __version__
 from CLIPLungLib.vocabulary import ATTRIBUTE_NAMES, CLASSES
 
 RESULTS_NAME, RUN_NAME, LOCK_NAME = "results.csv", "run.json", "run.lock"
@@ -108,27 +110,33 @@ def _lock(stream: IO[str]) -> None:
             raise BlockingIOError from error
 
 
-def what_is_asked(row: CohortRow) -> Asked:
-    """Image and point of a row, and of its earlier scan; of an image that is a file also size and time, by which a new one is told from
-    an old one."""
-    asked = _place_asked(row.image_path, row.point_mm)
+def what_is_asked(row: CohortRow, output: Path | None = None) -> Asked:
+    """Image and point of a row, and of its earlier scan. An image that is a file goes with its size and time, a folder with the time
+    when files last came or went, by which a new one is told from an old one.
+
+    Args:
+        output: folder of the results, whose own time says nothing.
+    """
+    asked = _place_asked(row.image_path, row.point_mm, output)
     if row.series_uid:
         asked["series_uid"] = row.series_uid
     if row.prior is not None:
         dates = {"date": row.prior.current_date, "prior_date": row.prior.prior_date}
-        asked["prior"] = {**_place_asked(row.prior.image_path, row.prior.point_mm), **dates}
+        asked["prior"] = {**_place_asked(row.prior.image_path, row.prior.point_mm, output), **dates}
     return asked
 
 
-def _place_asked(image: Path | None, point_mm: tuple[float, float, float] | None) -> Asked:
+def _place_asked(image: Path | None, point_mm: tuple[float, float, float] | None, output: Path | None) -> Asked:
     is_point = point_mm is not None and all(map(math.isfinite, point_mm))
     asked: Asked = {"image": None, "point_ras_mm": list(point_mm) if point_mm and is_point else None}
     if image is not None:
         asked["image"] = os.path.normpath(image.absolute())
         with suppress(OSError, ValueError):
-            if image.is_file():
-                found = image.stat()
+            found = image.stat()
+            if stat.S_ISREG(found.st_mode):
                 asked |= {"image_bytes": found.st_size, "image_modified_ns": found.st_mtime_ns}
+            elif stat.S_ISDIR(found.st_mode) and not (output and os.path.samestat(found, output.stat())):
+                asked["image_modified_ns"] = found.st_mtime_ns
     return asked
 
 
@@ -142,14 +150,15 @@ def take_over(
 ) -> dict[str, list[str]]:
     """The finished lines of `results.csv` that answer rows of the table as it is now, by id.
 
-    Writes `run.json` anew and leaves in `results.csv` what is kept; heat maps and segmentations of rows to be answered again go. A
-    row whose heat map or segmentation is asked for and missing is answered again.
+    Writes `run.json` anew and leaves in `results.csv` what is kept; heat maps and segmentations of rows to be answered again go,
+    those that are asked for also where no run has left a record of them. A row whose heat map or segmentation is asked for and
+    missing is answered again.
 
     Raises:
-        InputError: results of another model or of a table without a row in common, files that are damaged or not
+        InputError: results of another model or version, or of a table without a row in common, files that are damaged or not
             CLIPLung's, or a folder that cannot be written.
     """
-    asked = {row.row_id: what_is_asked(row) for row in rows}
+    asked = {row.row_id: what_is_asked(row, folder) for row in rows}
     finished, before = _finished(folder / RESULTS_NAME, columns), _asked_before(folder, model_sha256)
     if before is None and finished:
         raise InputError(f"{folder / RESULTS_NAME} has no {RUN_NAME} beside it that says what it answers. {START_ANEW}")
@@ -167,11 +176,15 @@ def take_over(
     if segmentations:
         kept = {row_id: line for row_id, line in kept.items() if _has_segmentation(folder, row_id, line)}
     # In this order a kill in between leaves no line, and no file of a nodule, that seems to answer what it does not.
-    _remove_files(folder, [row_id for row_id in before if row_id not in kept])
+    _remove_files(folder, [row_id for row_id in before if row_id not in kept], (heatmap_file, segmentation_file))
+    asked_for = [
+        file_of for file_of, is_asked in ((heatmap_file, heatmaps), (segmentation_file, segmentations)) if is_asked
+    ]
+    _remove_files(folder, [row_id for row_id in asked if row_id not in kept], asked_for)
     with writing(folder / RESULTS_NAME) as temporary:
         temporary.write_text(_line(columns) + "".join(map(_line, kept.values())), encoding="utf-8", newline="")
     with writing(folder / RUN_NAME) as temporary:
-        text = json.dumps({"model_sha256": model_sha256, "rows": asked}, indent=1)
+        text = json.dumps({"model_sha256": model_sha256, "version": __version__, "rows": asked}, indent=1)
         temporary.write_text(text + "\n", encoding="utf-8")
     return kept
 
@@ -202,7 +215,7 @@ def _asked_before(folder: Path, model_sha256: str) -> dict[str, Asked] | None:
     file = folder / RUN_NAME
     try:
         run = json.loads(file.read_text(encoding="utf-8"))
-        model, rows = run["model_sha256"], run["rows"]
+        model, version, rows = run["model_sha256"], run["version"], run["rows"]
         if not all(isinstance(row, dict) for row in rows.values()):
             raise TypeError("rows are no objects")
     except FileNotFoundError:
@@ -215,6 +228,11 @@ def _asked_before(folder: Path, model_sha256: str) -> dict[str, Asked] | None:
         raise InputError(
             f"{folder} holds results of another cohort or model (the model {str(model)[:12]}, now {model_sha256[:12]}). "
             f"Choose another output folder, or delete {RESULTS_NAME} and {RUN_NAME} there."
+        )
+    if version != __version__:
+        raise InputError(
+            f"{folder} holds results of CLIPLung {str(version)[:12]}, and this is {__version__}, which may read a CT or a table otherwise. "
+            f"{START_ANEW}"
         )
     return dict(rows)
 
@@ -261,12 +279,12 @@ def _line(cells: Sequence[str]) -> str:
     return stream.getvalue()
 
 
-def _remove_files(folder: Path, row_ids: Sequence[str]) -> None:
+def _remove_files(folder: Path, row_ids: Sequence[str], kinds: Sequence[Callable[[Path, str], Path]]) -> None:
     """Heat maps and segmentations of answers that are not kept, and halves that a kill left behind."""
     for place in (folder / HEATMAP_FOLDER, folder / SEGMENTATION_FOLDER, folder / RESULTS_NAME, folder / RUN_NAME):
         remove_leftovers(place)
     usable = [row_id for row_id in row_ids if is_usable_id(row_id)]
-    files = [name(folder, row_id) for row_id in usable for name in (heatmap_file, segmentation_file)]
+    files = [file_of(folder, row_id) for row_id in usable for file_of in kinds]
     for file in files:
         try:
             file.unlink(missing_ok=True)
@@ -291,7 +309,8 @@ class ResultTable:
         Raises:
             InputError: it cannot be written; the rows before it stay.
         """
-        line = _line([row[name] for name in self._columns]).encode("utf-8")
+        # Names of files may be in no encoding.
+        line = _line([row[name] for name in self._columns]).encode("utf-8", "backslashreplace")
         start = self._stream.seek(0, os.SEEK_END)
         try:
             if self._stream.write(line) != len(line):

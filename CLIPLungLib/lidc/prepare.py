@@ -195,7 +195,11 @@ def _write(output: Path, nodules: Sequence[CutNodule], folds: PatientFolds, skip
 
 
 def _write_table(file: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    with writing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    # Names of files, which reasons hold, may be in no encoding.
+    with (
+        writing(file) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
+    ):
         writer = csv.writer(stream)
         writer.writerow(columns)
         writer.writerows(rows)

@@ -446,3 +446,11 @@ def test_sizes_that_no_nodule_has_are_refused(tmp_path, column, most):
     read_cases(table(tmp_path, f"malignancy,{column}", f"4,{most:g}"))
     with pytest.raises(InputError, match=f"{column} must be one number above 0 and not over {re.escape(f'{most:g}')}"):
         read_cases(table(tmp_path, f"malignancy,{column}", f"4,{most * 1.01:g}"))
+
+
+def test_skipped_rows_name_files_of_no_encoding(tmp_path):
+    own_cases._write_skipped(tmp_path, [("a", "'x\udcff.dcm' is damaged"), ("b", "")])
+    assert (tmp_path / "skipped.csv").read_text(encoding="utf-8").splitlines() == [
+        "id,reason",
+        r"a,'x\udcff.dcm' is damaged",
+    ]

@@ -252,6 +252,35 @@ def test_results_of_another_model_are_not_mixed_in(folder, tiny):
         run_batch(file, output, tiny)
 
 
+def test_results_of_another_version_are_not_mixed_in(folder, tiny):
+    file, output = cohort(folder, *LINES[:2]), folder / "out"
+    run_batch(file, output, tiny)
+    record = json.loads((output / "run.json").read_text(encoding="utf-8"))
+    for version, message in (
+        ("0.6.0", r"holds results of CLIPLung 0\.6\.0, and this is"),
+        (None, "another version of CLIPLung"),
+    ):
+        changed = {name: value for name, value in (record | {"version": version}).items() if value is not None}
+        (output / "run.json").write_text(json.dumps(changed), encoding="utf-8")
+        with pytest.raises(InputError, match=rf"{message}.*Delete results\.csv and run\.json"):
+            run_batch(file, output, tiny)
+
+
+def test_a_heat_map_beside_a_failed_row_is_not_of_a_run_that_was_started_anew(folder, tiny):
+    file, output = cohort(folder, "good,one.nrrd,10,-20,30", "bad,broken.nrrd,10,-20,30"), folder / "out"
+    for kind, ending in (("heatmaps", "nrrd"), ("segmentations", "seg.nrrd")):
+        (output / kind).mkdir(parents=True)
+        for name in ("good", "bad", "other"):
+            (output / kind / f"{name}.{ending}").write_text("of another run, or mine")
+    run_batch(file, output, tiny)
+    assert (output / "heatmaps" / "bad.nrrd").exists()
+    for name in ("results.csv", "run.json"):
+        (output / name).unlink()
+    run_batch(file, output, tiny, heatmaps=True)
+    assert sorted(path.name for path in (output / "heatmaps").iterdir()) == ["good.nrrd", "other.nrrd"]
+    assert len(list((output / "segmentations").iterdir())) == 3
+
+
 @pytest.mark.parametrize(
     "content",
     [

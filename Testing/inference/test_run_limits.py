@@ -188,6 +188,25 @@ def test_a_record_of_another_make_is_refused(tmp_path, rows_text):
         kept(tmp_path, [row("a")])
 
 
+def test_an_answer_names_files_of_no_encoding(tmp_path):
+    folder = finished(tmp_path, [row("a")], line("a", notes="Damaged: 'x\udcff.dcm'"))
+    assert rows(folder)["a"]["notes"] == r"Damaged: 'x\udcff.dcm'"
+    assert kept(folder, [row("a")]) == ["a"]
+
+
+def test_a_folder_whose_files_have_changed_is_another_image(tmp_path):
+    study, output = tmp_path / "study", tmp_path / "out"
+    study.mkdir()
+    output.mkdir()
+    asked = [CohortRow("a", study, (1.0, 2.0, 3.0)), CohortRow("b", output, (1.0, 2.0, 3.0))]
+    finished(output, asked, line("a"), line("b"))
+    # The results themselves come and go in the folder they are written to.
+    assert kept(output, asked) == ["a", "b"]
+    (study / "late.dcm").touch()
+    os.utime(study, ns=(0, 10**18))
+    assert kept(output, asked) == ["b"]
+
+
 def test_heat_maps_go_with_the_lines_they_belong_to(tmp_path):
     asked = [row(name) for name in "abc"]
     folder = finished(tmp_path, asked, *(line(name) for name in "abc"))
