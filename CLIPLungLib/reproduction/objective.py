@@ -14,7 +14,7 @@ from CLIPLungLib.reproduction.network import PublishedNetwork
 from CLIPLungLib.reproduction.protocol import ATTRIBUTE_WORDS, Row, Task
 from CLIPLungLib.reproduction.settings import PublishedSettings
 from CLIPLungLib.training.losses import class_attribute_loss, image_attribute_loss, image_class_loss
-from CLIPLungLib.training.text_side import SMALLEST_TAU
+from CLIPLungLib.training.text_parameters import SMALLEST_TAU
 
 
 class TextTerms(nn.Module):
