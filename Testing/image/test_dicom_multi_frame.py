@@ -70,6 +70,27 @@ def test_frames_of_two_phases_are_refused(tmp_path):
         read_ct(tmp_path)
 
 
+@pytest.mark.parametrize(("group", "keyword", "values"), [
+    ("FrameContentSequence", "TemporalPositionIndex", (1, 2)), ("FrameContentSequence", "FrameAcquisitionNumber", (1, 2)),
+    ("FrameContentSequence", "FrameAcquisitionDateTime", ("20200101101500", "20200101101507")), ("FrameContentSequence", "StackID", ("1", "2")),
+    ("CTReconstructionSequence", "ConvolutionKernel", ("soft", "sharp")), ("CTXRayDetailsSequence", "KVP", (80.0, 140.0)),
+    ("CardiacSynchronizationSequence", "NominalPercentageOfCardiacPhase", (30.0, 70.0)),
+])  # fmt: skip
+def test_frames_of_scans_that_alternate_are_refused(tmp_path, group, keyword, values):
+    dataset = multi_frame_dataset(ramp_hu(12), [(-30.0, -20.0, -50.0 + 2.5 * k) for k in range(12)])
+    for is_alternating in (False, True):
+        for k, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+            item = Dataset()
+            setattr(item, keyword, values[k % 2 if is_alternating else k // 6])
+            setattr(frame, group, [item])
+        write(tmp_path / "ct.dcm", dataset)
+        if is_alternating:
+            with pytest.raises(InputError, match=rf"12 slices are of 2 acquisitions .*\({keyword}\) that alternate"):
+                read_ct(tmp_path)
+        else:
+            assert (read_ct(tmp_path).hu == ramp_hu(12)).all()
+
+
 @pytest.mark.parametrize(
     ("technique", "is_ct"), [("NONE", True), ("MPR", True), ("MAX_IP", False), ("VOLUME_RENDER", False)]
 )

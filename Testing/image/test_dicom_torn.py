@@ -180,6 +180,31 @@ def test_scans_that_lie_between_each_other_are_refused(tmp_path, numbers):
         read_ct(tmp_path)
 
 
+@pytest.mark.parametrize(("keyword", "values"), [
+    ("StudyInstanceUID", ("1.2.8", "1.2.9")), ("FrameOfReferenceUID", ("1.2.8", "1.2.9")), ("AcquisitionDate", ("20200101", "20210101")),
+    ("AcquisitionTime", ("101500", "101507")), ("ContentTime", ("101500", "101507.5")), ("SeriesNumber", (3, 4)),
+    ("SeriesDescription", ("insp", "exp")), ("ImageType", (["ORIGINAL", "PRIMARY", "AXIAL"], ["DERIVED", "PRIMARY", "AXIAL"])),
+    ("ConvolutionKernel", ("B30f", "B70f", "B80f")), ("KVP", ("80", "140")), ("SliceThickness", ("1", "5")),
+    ("TemporalPositionIdentifier", (1, 2)), ("NominalPercentageOfCardiacPhase", (30.0, 70.0)), ("TriggerTime", ("0", "300")),
+])  # fmt: skip
+def test_scans_are_told_apart_by_any_tag_that_alternates(tmp_path, keyword, values):
+    paths = changed(write_series(tmp_path, ramp_hu(12)), **{keyword: lambda k: values[k % len(values)]})
+    with pytest.raises(
+        InputError, match=rf"12 slices are of {len(values)} acquisitions .*\({keyword}\) that alternate"
+    ):
+        read_ct(tmp_path)
+    # One after the other, as two parts of a long scan are.
+    changed(paths, **{keyword: lambda k: values[k // 6]})
+    assert (read_ct(tmp_path).hu == ramp_hu(12)).all()
+
+
+def test_a_garbled_tag_that_only_tells_scans_apart_costs_no_slice(tmp_path):
+    paths = changed(write_series(tmp_path, ramp_hu(12)), KVP="120")
+    paths[4].write_bytes(paths[4].read_bytes().replace(b"DS\x04\x00120 ", b"DS\x04\x00kV? "))
+    assert b"kV?" in paths[4].read_bytes()
+    assert (read_ct(tmp_path).hu == ramp_hu(12)).all()
+
+
 @pytest.mark.parametrize(
     "number",
     [

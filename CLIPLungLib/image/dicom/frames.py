@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.dicom.scan_marks import FRAME_TAGS
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -18,6 +19,10 @@ GROUPS = {
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
     "CTImageFrameTypeSequence": ("FrameType", "VolumeBasedCalculationTechnique"),
+    "FrameContentSequence": FRAME_TAGS,
+    "CTReconstructionSequence": ("ConvolutionKernel",),
+    "CTXRayDetailsSequence": ("KVP",),
+    "CardiacSynchronizationSequence": ("NominalPercentageOfCardiacPhase",),
 }
 
 
@@ -48,7 +53,7 @@ def each_frame(dataset: Dataset) -> Iterator[Mapping[str, Any]]:
     count = frame_count(dataset)
     if len(groups) != count:
         raise InputError(f"{count} frames are stated and {len(groups)} described")
-    common = {str(element.keyword): element.value for element in dataset if element.VR != "SQ"}
+    common = dict(_single_values(dataset))
     shared = _first(dataset.get("SharedFunctionalGroupsSequence"))
     for group in groups:
         fields: dict[str, Any] = {**common, "NumberOfFrames": 1}
@@ -59,6 +64,17 @@ def each_frame(dataset: Dataset) -> Iterator[Mapping[str, Any]]:
         if fields.get("FrameType"):
             fields["ImageType"] = fields["FrameType"]
         yield fields
+
+
+def _single_values(dataset: Dataset) -> Iterator[tuple[str, Any]]:
+    """The elements of a file without its sequences; what is garbled is none."""
+    for tag in tuple(dataset.keys()):
+        try:
+            element = dataset[tag]
+            if element.VR != "SQ":
+                yield str(element.keyword), element.value
+        except Exception:  # pydicom converts a value when it is first used.
+            continue
 
 
 def _first(sequence: Any) -> Any:

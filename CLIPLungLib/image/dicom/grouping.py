@@ -6,13 +6,14 @@ Anonymisers that give every file UIDs of its own tear a series apart; a tilt of 
 from __future__ import annotations
 
 import filecmp
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import numpy as np
 
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.dicom.geometry import DOUBTFUL_SHARE, place_slices
 from CLIPLungLib.image.dicom.header import SliceHeader
+from CLIPLungLib.image.dicom.scan_marks import require_one_scan
 
 # 0.6 mm at the edge of a slice of 360 mm.
 PARALLEL_WITHIN_DEGREES = 0.1
@@ -23,8 +24,6 @@ SAME_SPACING = 1e-3
 TORN_FROM_SLICES = 3
 # Fewer slices of another grid beyond a stack are localizers and the like.
 OTHER_PART_FROM_SLICES = 3
-# Scans one after the other change once; a scanner that counts every rotation has as many of them as slices, or half as many.
-ALTERNATING_SHARE, SLICES_PER_SCAN = 0.8, 4
 
 
 def without_copies(slices: list[SliceHeader]) -> tuple[list[SliceHeader], int]:
@@ -68,7 +67,8 @@ def require_whole(stack: list[SliceHeader], usable: list[SliceHeader]) -> list[s
             f"Its {len(stack)} slices name {len(patients)} different patients (PatientID). Sort the files by patient; if they are of one "
             "patient, anonymise the original again with one ID."
         )
-    _require_one_scan(stack)
+    normal_lps = stack[0].normal_lps
+    require_one_scan([header.scan_marks for header in sorted(stack, key=lambda h: float(h.position_lps @ normal_lps))])
     chosen = set(map(id, stack))
     tilted = [header for header in usable if id(header) not in chosen and _same_grid(stack[0], header)]
     tilted = [header for header in tilted if _angle(stack[0], header) <= SAME_VIEW_WITHIN_DEGREES]
@@ -98,21 +98,6 @@ def require_whole(stack: list[SliceHeader], usable: list[SliceHeader]) -> list[s
             f"{len(frames)} different FrameOfReferenceUIDs were ignored: by their positions the {len(stack)} slices form one even stack."
         )
     return notes
-
-
-def _require_one_scan(stack: list[SliceHeader]) -> None:
-    """Refuse two scans (breathed in and out, without and with contrast) that lie between each other like the teeth of a zip."""
-    ordered = sorted(stack, key=lambda header: float(header.position_lps @ stack[0].normal_lps))
-    numbers = [header.acquisition_number for header in ordered]
-    kinds = len(set(numbers))
-    changes = sum(before != after for before, after in pairwise(numbers))
-    if None in numbers or kinds < 2 or kinds > len(numbers) / SLICES_PER_SCAN:
-        return
-    if changes > ALTERNATING_SHARE * (len(numbers) - 1):
-        raise InputError(
-            f"Its {len(stack)} slices are of {kinds} acquisitions (AcquisitionNumber) that alternate along the slice normal, so neighbouring "
-            "slices show different scans. Export each acquisition as a series of its own."
-        )
 
 
 def _parallel_beyond(stack: list[SliceHeader], others: list[SliceHeader]) -> list[SliceHeader]:

@@ -16,17 +16,17 @@ from CLIPLungLib.image.dicom.field_values import number, numbers, text
 from CLIPLungLib.image.dicom.frames import each_frame, frame_count, has_frames
 from CLIPLungLib.image.dicom.number_format import NUMBER_TAGS, PlainPixels, number_format
 from CLIPLungLib.image.dicom.obstacle import obstacle_of
+from CLIPLungLib.image.dicom.scan_marks import SCAN_TAGS, scan_marks
 from CLIPLungLib.image.regular_file import is_regular, open_regular
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 TAGS = (
-    *NUMBER_TAGS, "AcquisitionNumber", "Columns", "FrameOfReferenceUID", "ImageOrientationPatient", "ImagePositionPatient", "ImageType",
-    "InstanceNumber", "LossyImageCompression", "Modality", "NumberOfFrames", "PatientID", "PerFrameFunctionalGroupsSequence",
-    "PhotometricInterpretation", "PixelPaddingValue", "PixelSpacing", "RescaleIntercept", "RescaleSlope", "RescaleType", "Rows",
-    "SOPClassUID", "SOPInstanceUID", "SamplesPerPixel", "SeriesDescription", "SeriesInstanceUID", "SharedFunctionalGroupsSequence",
-    "SliceThickness", "StudyInstanceUID", "VolumeBasedCalculationTechnique",
+    *NUMBER_TAGS, *SCAN_TAGS, "Columns", "ImageOrientationPatient", "ImagePositionPatient", "InstanceNumber", "LossyImageCompression",
+    "Modality", "NumberOfFrames", "PatientID", "PerFrameFunctionalGroupsSequence", "PhotometricInterpretation", "PixelPaddingValue",
+    "PixelSpacing", "RescaleIntercept", "RescaleSlope", "RescaleType", "Rows", "SOPClassUID", "SOPInstanceUID", "SamplesPerPixel",
+    "SeriesInstanceUID", "SharedFunctionalGroupsSequence", "VolumeBasedCalculationTechnique",
 )  # fmt: skip
 # Implicit and explicit VR, little endian, nothing packed.
 PLAIN_SYNTAXES = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
@@ -63,7 +63,7 @@ class SliceHeader:
         padding: the stored number outside the scan; None where not stated.
         patient_id: to notice slices of several patients; told nowhere.
         sop_instance_uid: of the file, empty where missing.
-        acquisition_number: of the scan a slice was reconstructed from; None where missing.
+        scan_marks: values of the tags that tell scans and reconstructions apart.
         is_original: whether it was reconstructed, not derived from other images.
         has_loss: whether its pixels were once compressed with loss.
     """
@@ -90,7 +90,7 @@ class SliceHeader:
     padding: int | None = None
     patient_id: str = ""
     sop_instance_uid: str = ""
-    acquisition_number: int | None = None
+    scan_marks: tuple[str, ...] = ()
     is_original: bool = True
     has_loss: bool = False
 
@@ -265,7 +265,7 @@ def _slice_header(
         padding=_padding(fields),
         patient_id=text(fields, "PatientID"),
         sop_instance_uid=text(fields, "SOPInstanceUID"),
-        acquisition_number=_whole(fields, "AcquisitionNumber"),
+        scan_marks=scan_marks(fields),
         is_original=bool(np.atleast_1d(fields.get("ImageType") or "")[0] == "ORIGINAL"),
         has_loss=text(fields, "LossyImageCompression") == LOSSY,
     )
