@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -150,6 +152,37 @@ def test_slices_of_two_patients_are_refused_and_named_nowhere(tmp_path, is_torn)
     with pytest.raises(InputError, match=r"6 slices name 2 different patients.*Sort the files by patient") as refused:
         read_ct(tmp_path)
     assert "SECRET" not in str(refused.value)
+
+
+def two_patients(folder: Path, slices: int, **tags: object) -> Path:
+    write_series(folder / "a", ramp_hu(9), PatientID="SECRET-1")
+    write_series(folder / "b", ramp_hu(slices), series_uid="1.2.3.9", **tags)
+    return folder
+
+
+def test_a_folder_of_two_patients_is_refused_unless_a_series_is_named(tmp_path):
+    two_patients(tmp_path, 6, PatientID="SECRET-2")
+    with pytest.raises(
+        InputError, match=r"CT of 2 patients .PatientID.: Series 1.2.3.1 .*Series 1.2.3.9 .*name the series"
+    ) as refused:
+        read_ct(tmp_path)
+    assert "SECRET" not in str(refused.value)
+    assert len(read_ct(tmp_path, "1.2.3.9").hu) == len(read_ct(tmp_path / "b" / "000.dcm").hu) == 6
+
+
+@pytest.mark.parametrize(
+    ("slices", "tags"),
+    [
+        (2, {"PatientID": "SECRET-2"}),
+        (6, {"PatientID": "secret-1 "}),
+        (6, {"PatientID": None}),
+        (6, {"PatientID": "SECRET-2", "Modality": "PT"}),
+        (6, {"PatientID": "SECRET-2", "ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}),
+    ],
+    ids=["a stray slice or two", "written otherwise", "removed", "no CT", "localizers"],
+)
+def test_what_is_no_ct_of_another_patient(tmp_path, slices, tags):
+    assert len(read_ct(two_patients(tmp_path, slices, **tags)).hu) == 9
 
 
 def test_several_studies_of_one_series_are_told(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -220,6 +221,29 @@ def test_a_garbled_tag_that_only_tells_scans_apart_costs_no_slice(tmp_path):
 def test_other_numbers_of_acquisitions_are_none_of_that(tmp_path, number):
     changed(write_series(tmp_path, ramp_hu(12)), AcquisitionNumber=number)
     assert (read_ct(tmp_path).hu == ramp_hu(12)).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="no links on this system")
+@pytest.mark.parametrize("number", [0, 4])
+def test_a_link_to_one_file_stands_for_the_series_it_leads_to(tmp_path, number):
+    paths = write_series(tmp_path / "archive" / "series", ramp_hu())
+    link = tmp_path / "work" / "inputs" / "ct.dcm"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(paths[number])
+    assert (read_ct(link).hu == ramp_hu()).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="no links on this system")
+def test_links_in_one_folder_to_files_that_lie_each_in_its_own(tmp_path):
+    links = []
+    for path in write_series(tmp_path / "series", ramp_hu()):
+        store = tmp_path / "store" / path.stem / "content"
+        store.parent.mkdir(parents=True)
+        path.rename(store)
+        path.symlink_to(store)
+        links.append(path)
+    assert (read_ct(links[2]).hu == ramp_hu()).all()
+    assert (read_ct(tmp_path / "series").hu == ramp_hu()).all()
 
 
 def test_linked_folders_and_files_are_followed(tmp_path):

@@ -13,6 +13,7 @@ import numpy as np
 from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.dicom.geometry import DOUBTFUL_SHARE, place_slices
 from CLIPLungLib.image.dicom.header import SliceHeader
+from CLIPLungLib.image.dicom.notes import listed_labels
 from CLIPLungLib.image.dicom.scan_marks import require_one_scan
 
 # 0.6 mm at the edge of a slice of 360 mm.
@@ -22,6 +23,8 @@ SAME_VIEW_WITHIN_DEGREES = 10.0
 SAME_SPACING = 1e-3
 # Two slices form an even stack whatever they are.
 TORN_FROM_SLICES = 3
+# A stray slice or two are no scan of another patient.
+SERIES_FROM_SLICES = 3
 # Fewer slices of another grid beyond a stack are localizers and the like.
 OTHER_PART_FROM_SLICES = 3
 
@@ -111,6 +114,25 @@ def _parallel_beyond(stack: list[SliceHeader], others: list[SliceHeader]) -> lis
         if abs(header.normal_lps @ normal_lps) >= least
         and not min(heights_mm) <= header.position_lps @ normal_lps <= max(heights_mm)
     ]
+
+
+def require_one_patient(by_uid: dict[str, list[SliceHeader]]) -> None:
+    """Refuse CT series of several patients where none was named: the largest would be read, whosever it is.
+
+    Raises:
+        InputError: at least two patients have a series of some slices.
+    """
+    stacks = [
+        largest_stack([header for header in headers if header.modality == "CT" and not header.obstacle])
+        for headers in by_uid.values()
+    ]
+    of_patient = [stack for stack in stacks if len(stack) >= SERIES_FROM_SLICES and stack[0].patient_id]
+    patients = {stack[0].patient_id.casefold() for stack in of_patient}
+    if len(patients) > 1:
+        raise InputError(
+            f"The folder holds CT of {len(patients)} patients (PatientID): {listed_labels(of_patient)}. Give the folder of one patient, or "
+            "name the series by its UID."
+        )
 
 
 def torn_series(by_uid: dict[str, list[SliceHeader]]) -> list[SliceHeader]:

@@ -33,14 +33,20 @@ def files_below(folder: Path, most: int) -> list[Path]:
 
 
 def files_beside(file: Path) -> list[Path]:
-    """The regular files in a file's own folder, sorted."""
-    return sorted(path for path in file.parent.iterdir() if is_regular(path))
+    """The regular files in a file's own folder, sorted; of a link also those beside the file it leads to."""
+    found: dict[tuple[int, int] | str, Path] = {}
+    for folder in (file.parent, file.resolve().parent):
+        for path in _children(folder) or [file]:
+            if is_regular(path):
+                found.setdefault(_identity(path), path)
+    return sorted(found.values())
 
 
 def series_files_around(file: Path, series_uid: str) -> tuple[list[Path], bool]:
     """Files in the folders below and beside a file's own that hold its series' UID; and whether all were seen."""
-    own = file.parent.resolve()
-    folders = {path.resolve() for place in {own, own.parent} for path in _children(place) if path.is_dir()} - {own}
+    own = {file.parent.resolve(), file.resolve().parent}
+    places = own | {folder.parent for folder in own}
+    folders = {path.resolve() for place in places for path in _children(place) if path.is_dir()} - own
     found: list[Path] = []
     seen = 0
     for folder in sorted(folders):

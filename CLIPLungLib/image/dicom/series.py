@@ -17,6 +17,7 @@ from CLIPLungLib.image.dicom.grouping import (
     TORN_FROM_SLICES,
     is_even_stack,
     largest_stack,
+    require_one_patient,
     require_whole,
     torn_series,
     without_copies,
@@ -77,7 +78,7 @@ def read_series(path: Path, series_uid: str | None = None) -> DicomSeries:
         series_uid: SeriesInstanceUID, or its end if that is unique; without it the CT series with most slices.
 
     Raises:
-        InputError: no CT series there, no or several series with that UID, slices doubled, missing, unevenly spaced or damaged.
+        InputError: no CT series there, no or several series with that UID, several patients, slices doubled, missing, unevenly spaced or damaged.
     """
     is_named = series_uid is not None
     if path.is_dir():
@@ -209,6 +210,7 @@ def _choose(by_uid: dict[str, list[SliceHeader]], series_uid: str | None) -> str
         counts = Counter(headers[0].modality or "unknown modality" for headers in by_uid.values())
         found = ", ".join(f"{modality} ({n} series)" for modality, n in sorted(counts.items()))
         raise InputError(f"The DICOM files hold {found} and no CT. Give the folder of a CT series.")
+    require_one_patient(by_uid)
     return max(ct_uids, key=lambda uid: (*_preference(_usable_stack(by_uid[uid])), uid))
 
 
