@@ -17,6 +17,9 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
+if sys.version_info < (3, 10):  # noqa: UP036 - an older Slicer reads this file, too
+    raise ImportError("CLIP-Lung needs 3D Slicer 5.10 or later, which brings Python 3.12. Install a newer 3D Slicer.")
+
 # Installed, the library lies beside this file; in an unbuilt source tree it lies beside this file's folder.
 if importlib.util.find_spec("CLIPLungLib") is None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -99,6 +102,7 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         from CLIPLungGUI.similar_section import SimilarSection
         from CLIPLungGUI.slice_views import SliceViews
         from CLIPLungGUI.status_line import StatusLine
+        from CLIPLungGUI.tab_order import orderTabs
         from CLIPLungGUI.thumbnails import Thumbnails
         from CLIPLungGUI.zoom import ZoomToNodule
 
@@ -136,6 +140,10 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         followupFile = self.resourcePath("UI/FollowupSection.ui")
         self.followup = FollowupSection(followupFile, self._selection, currentCT, self.logic, self.worker, fit)
         panel.layout().insertWidget(panel.layout().indexOf(self.ui.exportSection), self.followup.widget)
+        self.followup.onMarked = self._hideOwnNodes
+        # Parts that were put into the panel would come last.
+        self.guidelines.onEditors = lambda: orderTabs(self._partsFromTop())
+        orderTabs(self._partsFromTop())
         self.pointObserver = PointObserver(
             self.onPointsChanged, self.onPointRemoved, self.onPointDropped, self.onPointModified
         )
@@ -152,6 +160,13 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         self.addObserver(self.placing.selectionNode(), otherList, self.placing.showSoon)
         self._isReady = True
         self.initializeParameterNode()
+
+    def _partsFromTop(self) -> list[Any]:
+        """What lies below the answer, in the order of the panel."""
+        ui = self.ui
+        overlay = (ui.overlayCheck, self.explain.combo, ui.opacitySlider, ui.thresholdSlider, ui.legendCheck)
+        sections = (self.outline.widget, self.guidelines.widget, self.followup.widget, ui.exportSection)
+        return [ui.answerSection, self.similar.widget, ui.overlaySection, *overlay, *sections, ui.advancedSection]
 
     def cleanup(self) -> None:
         """Before a reload, and when the application quits."""
@@ -220,7 +235,7 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
             return
         self.views.onNodeAdded(node)
         if node.IsA("vtkMRMLScalarVolumeNode"):
-            self._hideHeatMaps()
+            self._hideOwnNodes()
             self._pickOnlyCT()
 
     def onNodeRemoved(self) -> None:
@@ -236,7 +251,7 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
     def initializeParameterNode(self) -> None:
         """Connect the panel with the scene."""
         self.setParameterNode(self.logic.getParameterNode())
-        self._hideHeatMaps()
+        self._hideOwnNodes()
         self._pickOnlyCT()
 
     def setParameterNode(self, parameterNode: CLIPLungParameterNode | None) -> None:
@@ -294,9 +309,11 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         if len(candidates) == 1:
             self._parameterNode.ct = candidates[0]
 
-    def _hideHeatMaps(self) -> None:
+    def _hideOwnNodes(self) -> None:
+        """What this module has made is neither a CT nor a list of nodules."""
         for selector in (self.ui.ctSelector, self.followup.ui.priorSelector):
             selector.sortFilterProxyModel().hiddenNodeIDs = self.logic.heatMapIDs()
+        self.ui.pointsSelector.sortFilterProxyModel().hiddenNodeIDs = self.logic.priorMarkIDs()
 
     # Points
 
@@ -368,7 +385,7 @@ class CLIPLungWidget(Commands, ScriptedLoadableModuleWidget, VTKObservationMixin
         return self.thumbnails.html(self._ctOf(pointID), self._points, pointID)
 
     def _onStored(self, points: slicer.vtkMRMLMarkupsFiducialNode, pointID: str) -> None:
-        self._hideHeatMaps()
+        self._hideOwnNodes()
         self.outline.editing.follow()
         if points is self._points and self.nodules.selectedPointID() in ("", pointID):
             self.selectNodule(pointID)

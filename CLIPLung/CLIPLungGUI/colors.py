@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import qt
+import slicer
 
 from CLIPLungLib.report.palette import CLASS_COLORS
 
@@ -21,6 +22,19 @@ def color(name: str, opacity: float = 1.0) -> qt.QColor:
     """
     red, green, blue = (int(name[start : start + 2], 16) for start in (1, 3, 5))
     return qt.QColor(red, green, blue, round(255 * opacity))
+
+
+def blankPixmap(width: int, height: int) -> qt.QPixmap:
+    """A transparent picture to draw on, sharp on dense screens too.
+
+    Args:
+        width, height: in the pixels of the application's style, in which the painter draws.
+    """
+    density = slicer.app.devicePixelRatio()
+    pixmap = qt.QPixmap(round(width * density), round(height * density))
+    pixmap.setDevicePixelRatio(density)
+    pixmap.fill(qt.QColor(0, 0, 0, 0))
+    return pixmap
 
 
 def classIcons() -> dict[str, qt.QIcon]:

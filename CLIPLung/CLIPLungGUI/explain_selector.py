@@ -155,12 +155,13 @@ class ExplainSelector:
     def _putInFront(self, stored: StoredResult, node: Any) -> None:
         """The map, or none while it is missing: suspicion's would be taken for it."""
         from CLIPLungLib.scene.color_legend import show_legend
+        from CLIPLungLib.scene.heatmap_node import display_of
         from CLIPLungLib.scene.slice_layers import show_overlay
 
         look = self.look()
         opacity = look.opacity if look is not None and look.showOverlay else 0.0
         if node is not None and look is not None:
-            node.GetDisplayNode().SetLowerThreshold(max(look.threshold, 1e-3))
+            display_of(node).SetLowerThreshold(max(look.threshold, 1e-3))
             show_legend(node, look.showLegend)
         show_overlay(slicer.mrmlScene, stored.ct_node, node, opacity)
 

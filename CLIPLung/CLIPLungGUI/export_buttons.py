@@ -67,6 +67,7 @@ class ExportButtons:
             # Before a file name or a package is asked for in vain.
             exports.currentAnswers(self.logic, *which)
             path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, kinds)
+            path = self._withSuffix(path, Path(name).suffix, title)
             if not path:
                 return
             if package:
@@ -82,3 +83,15 @@ class ExportButtons:
         self.ui.statusLabel.text = f"{written}\n{leftOut}" if leftOut else written
         if leftOut:
             slicer.util.warningDisplay(f"{written}\n\n{leftOut}", windowTitle=title)
+
+    @staticmethod
+    def _withSuffix(path: str, suffix: str, title: str) -> str:
+        """A chosen file name with the suffix of its kind; empty where a file of that name shall not be replaced."""
+        if not path or Path(path).suffix.lower() == suffix:
+            return path
+        whole = path + suffix
+        # The dialog has asked for the name without the suffix only.
+        question = _("There is a file '{path}' already. Replace it?").format(path=whole)
+        if Path(whole).exists() and not slicer.util.confirmOkCancelDisplay(question, windowTitle=title):
+            return ""
+        return whole

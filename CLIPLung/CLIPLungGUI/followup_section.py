@@ -51,6 +51,8 @@ class FollowupSection:
         self._shown: tuple[Any, str] = (None, "")
         self._dated: Any = None
         self._timer = qtTimer(self._showShare)
+        # Called when a nodule was marked in its prior CT.
+        self.onMarked: Callable[[], None] = lambda: None
         self.ui.followupProgress.setVisible(False)
         self.ui.followupCancelButton.enabled = False
         self.ui.proposeButton.connect("clicked(bool)", self.onPropose)
@@ -227,6 +229,7 @@ class FollowupSection:
         ]
         record = {"lines": [[_("Place in the prior CT"), lines]], "proposed_for_ras_mm": [float(x) for x in ras]}
         write_record(mark, record)
+        self.onMarked()
         self.show()
 
     def _onCompared(self, pointsID: str, pointID: str, found: Any, states: Any = ()) -> None:

@@ -44,6 +44,8 @@ class GuidelineSection:
         self._count = 0
         self._isFilling = False
         self._shown: tuple[Any, ...] = ()
+        # Called when the questions have been made.
+        self.onEditors: Callable[[], None] = lambda: None
         self.ui.guidelineButton.connect("clicked(bool)", self.onConfirm)
         self.ui.guidelineSection.connect("contentsCollapsed(bool)", self.onOpened)
 
@@ -154,6 +156,7 @@ class GuidelineSection:
             editor.connect(signal, self._onEdited)
             form.addRow(f"{question.title}:", editor)
             self._editors[question.name] = editor
+        self.onEditors()
 
     def _fill(self, values: gi.Values) -> None:
         self._isFilling = True

@@ -61,6 +61,14 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
         return [node.GetID() for kind in kinds for node in all_tagged(slicer.mrmlScene, kind)]
 
     @staticmethod
+    def priorMarkIDs() -> list[str]:
+        """IDs of the points that mark nodules in prior CTs."""
+        from CLIPLungLib.scene import prior_point
+        from CLIPLungLib.scene.tagged_nodes import all_tagged
+
+        return [node.GetID() for node in all_tagged(slicer.mrmlScene, prior_point.KIND)]
+
+    @staticmethod
     def makePoints() -> vtkMRMLMarkupsFiducialNode:
         """A list of points drawn small, so that a nodule stays visible under its point."""
         points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Nodules")
@@ -215,14 +223,14 @@ class CLIPLungLogic(ScriptedLoadableModuleLogic):
     ) -> None:
         """The heat map of a point over its CT in every slice view; nothing where there is none."""
         from CLIPLungLib.scene.color_legend import show_legend
+        from CLIPLungLib.scene.heatmap_node import display_of
         from CLIPLungLib.scene.result_store import show_stored
         from CLIPLungLib.scene.slice_layers import refresh_legends
 
         stored = CLIPLungLogic.stored(points, pointID)
         if stored is None or stored.ct_node is None:
             return
-        display = stored.overlay_node.GetDisplayNode()
-        display.SetLowerThreshold(max(threshold, 1e-3))
+        display_of(stored.overlay_node).SetLowerThreshold(max(threshold, 1e-3))
         show_stored(points, pointID, opacity)
         show_legend(stored.overlay_node, showLegend)
         refresh_legends(slicer.mrmlScene)

@@ -11,6 +11,8 @@ from CLIPLungGUI.colors import ICON_PX, classIcons
 from CLIPLungGUI.nodule_rows import NoduleRow, answerText, classText, diameterText, toolTipText, volumeText
 
 LABEL, ANSWER, CLASS, DIAMETER, VOLUME = range(5)
+# Longer labels are cut; the tool tip has them whole.
+MOST_OF_LABEL = "M" * 10
 
 
 class NoduleList:
@@ -24,7 +26,7 @@ class NoduleList:
     def __init__(self, table: qt.QTableWidget, picture: Callable[[str], str]) -> None:
         self.table, self._picture = table, picture
         self._shown: list[NoduleRow] = []
-        self._longest = [0] * VOLUME
+        self._longest = [0] * (VOLUME + 1)
         self._isTooNarrow = True
         self._byProbability = False
         self._icons = classIcons()
@@ -37,10 +39,22 @@ class NoduleList:
         table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         table.setSelectionMode(qt.QAbstractItemView.SingleSelection)
         table.setWordWrap(False)
+        # The tabulator leaves the table; the arrows go through its rows.
+        table.setTabKeyNavigation(False)
         table.verticalHeader().hide()
         table.horizontalHeader().setStretchLastSection(True)
         table.setMouseTracking(True)
         table.connect("cellEntered(int,int)", self._onEntered)
+        self._widestLabel = self._measuredLabel()
+        self._widen()
+
+    def _measuredLabel(self) -> int:
+        """Width of the longest label that is shown whole, in the table's font."""
+        header, text = self.table.horizontalHeaderItem(LABEL), self.table.horizontalHeaderItem(LABEL).text()
+        header.setText(MOST_OF_LABEL)
+        self.table.resizeColumnToContents(LABEL)
+        header.setText(text)
+        return int(self.table.columnWidth(LABEL))
 
     def sortByProbability(self, isSorted: bool) -> None:
         """Put the most suspicious first, or go back to the order of the points, with the next `fill`."""
@@ -124,9 +138,9 @@ class NoduleList:
                 item = qt.QTableWidgetItem()
                 self.table.setItem(index, column, item)
             item.setText(text)
-            if column < VOLUME and len(text) > self._longest[column]:
+            if len(text) > self._longest[column]:
                 self._longest[column], self._isTooNarrow = len(text), True
-            item.setToolTip(toolTipText(row))
+            item.setToolTip(toolTipText(row, isCut=self._isCut(row)))
             if column == CLASS:
                 item.setIcon(self._icons[row.className])
             if column == LABEL:
@@ -136,14 +150,19 @@ class NoduleList:
         """Columns grow with their longest text; measuring them is too slow for each change."""
         if self._isTooNarrow:
             self._isTooNarrow = False
-            for column in range(VOLUME):
+            for column in range(VOLUME + 1):
                 self.table.resizeColumnToContents(column)
+            self.table.setColumnWidth(LABEL, min(self.table.columnWidth(LABEL), self._widestLabel))
 
     def _onEntered(self, index: int, column: int) -> None:
         """The mouse is over a row: its picture is made only now."""
         if 0 <= index < len(self._shown):
             row = self._shown[index]
-            self.table.item(index, column).setToolTip(self._picture(row.pointID) + toolTipText(row))
+            text = toolTipText(row, isCut=self._isCut(row))
+            self.table.item(index, column).setToolTip(self._picture(row.pointID) + text)
+
+    def _isCut(self, row: NoduleRow) -> bool:
+        return len(row.label) > len(MOST_OF_LABEL)
 
 
 def _byProbability(rows: Sequence[NoduleRow]) -> list[NoduleRow]:

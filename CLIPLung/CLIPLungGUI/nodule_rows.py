@@ -59,10 +59,10 @@ def classText(row: NoduleRow) -> str:
     return CLASS_TITLES.get(row.className, "")
 
 
-def toolTipText(row: NoduleRow) -> str:
-    """Why there is no answer, or why it is doubtful, in rich text."""
-    lines = "<br>".join(escape(line) for line in row.reason.splitlines())
-    return f"<p>{lines}</p>" if lines else ""
+def toolTipText(row: NoduleRow, isCut: bool = False) -> str:
+    """Why there is no answer, or why it is doubtful, in rich text; the label before it, where the column cuts it."""
+    lines = [row.label] * isCut + row.reason.splitlines()
+    return f"<p>{'<br>'.join(escape(line) for line in lines)}</p>" if lines else ""
 
 
 def diameterText(row: NoduleRow) -> str:

@@ -9,6 +9,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from CLIPLungGUI.colors import blankPixmap
 from CLIPLungLib.inference.result import AttributeResult
 from CLIPLungLib.report.wording import SignReading, read_sign
 from CLIPLungLib.vocabulary import ATTRIBUTES
@@ -87,8 +88,7 @@ def toolTipOf(reading: SignReading) -> str:
 
 def drawBar(reading: SignReading) -> qt.QPixmap:
     """A degree as a bar from the lowest to the highest, with the spread and a tick; a kind as the filled one of several cells."""
-    pixmap = qt.QPixmap(BAR_WIDTH_PX, BAR_HEIGHT_PX)
-    pixmap.fill(qt.QColor(0, 0, 0, 0))
+    pixmap = blankPixmap(BAR_WIDTH_PX, BAR_HEIGHT_PX)
     painter = qt.QPainter()
     painter.begin(pixmap)
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import qt
 import slicer
 
-from CLIPLungGUI.colors import color
+from CLIPLungGUI.colors import blankPixmap, color
 from CLIPLungLib.report.palette import CLASS_COLORS
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ def drawPlot(found: SimilarCases) -> qt.QPixmap:
     """A dot a case, a line for this nodule, a diamond for the mean; in the colours of the application's style."""
     from CLIPLungLib.similar.chart import similar_chart
 
-    pixmap = qt.QPixmap(WIDTH_PX, HEIGHT_PX)
-    pixmap.fill(qt.QColor(0, 0, 0, 0))
+    pixmap = blankPixmap(WIDTH_PX, HEIGHT_PX)
     painter = qt.QPainter()
     painter.begin(pixmap)
     try:
@@ -50,7 +49,8 @@ def _draw(painter: qt.QPainter, chart: SimilarChart) -> None:
     painter.drawText(WIDTH_PX - RIGHT_PX + 12, HEIGHT_PX - 6, "mm")
     painter.fillRect(_x(chart.this_x) - 1, TOP_PX, 2, HEIGHT_PX - TOP_PX - BOTTOM_PX, this)
     painter.setPen(text)
-    painter.setBrush(color(CLASS_COLORS["malignant"]))
+    # Slicer's Qt takes no colour for a brush.
+    painter.setBrush(qt.QBrush(color(CLASS_COLORS["malignant"])))
     for dot in chart.dots:
         painter.drawEllipse(_x(dot.x) - DOT_PX, _y(dot.y) - DOT_PX, 2 * DOT_PX, 2 * DOT_PX)
     if chart.mean_y is not None:

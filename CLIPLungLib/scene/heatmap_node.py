@@ -60,8 +60,14 @@ def fill(
         node.SetAndObserveTransformNodeID(ct_node.GetTransformNodeID())
         node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(heatmap_to_local))
         slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(heatmap, dtype=np.float32))
+    display_of(node)
+
+
+def display_of(node: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeDisplayNode:
+    """How a node of relevance is drawn; made where there is nothing yet, or where a user has deleted it."""
     if node.GetScalarVolumeDisplayNode() is None:
         _add_display(node)
+    return node.GetScalarVolumeDisplayNode()
 
 
 def heatmap_name(ct_node: slicer.vtkMRMLScalarVolumeNode, point: DefinedPoint) -> str:

@@ -68,6 +68,7 @@ class Application:
             applicationLogic=lambda: self.standalone.application_logic,
             processEvents=self.qt.processEvents,
             palette=self.qt.palette,
+            devicePixelRatio=self.qt.devicePixelRatio,
             userSettings=lambda: self.settings,
             connect=lambda *_: True,
             layoutManager=lambda: None,

@@ -13,7 +13,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 API = json.loads(Path(__file__).with_name("api.json").read_text(encoding="utf-8"))
 MODULES = (QtCore, QtGui, QtWidgets)
 # Those the module reads or sets; hiding more methods of PySide6 behind properties would break PySide6 itself.
-PROPERTIES = {"checked", "currentIndex", "enabled", "rowCount", "text", "visible"}
+PROPERTIES = {"checked", "currentIndex", "enabled", "focusPolicy", "rowCount", "text", "visible"}
 
 
 def dress_up() -> None:
