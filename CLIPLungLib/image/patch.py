@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from CLIPLungLib.errors import InputError
+from CLIPLungLib.image.blank_planes import upward_axis, without_blank_ends
 from CLIPLungLib.image.ct_volume import BORDER_TOLERANCE, CTVolume
 from CLIPLungLib.image.filled_in import filled_in
 from CLIPLungLib.image.patch_grid import PatchGrid
@@ -121,7 +122,7 @@ def extract_patch(ct: CTVolume, point_ras: np.ndarray, spec: PatchSpec) -> Patch
         spec: size and spacing.
 
     Raises:
-        InputError: point outside or in air, image not a CT, voxels that are not numbers, slices missing within the patch.
+        InputError: point outside or in air, image not a CT, voxels that are not numbers, slices missing or blank within the patch.
     """
     point = require_point(ct, point_ras)
     ct.require_ct()
@@ -129,6 +130,9 @@ def extract_patch(ct: CTVolume, point_ras: np.ndarray, spec: PatchSpec) -> Patch
     matrix = spec.grid_to_ras(point)
     grid = PatchGrid(ct, matrix, spec.shape)
     _require_sound_planes(ct, grid)
+    sound = _without_blank_ends(ct, grid)
+    if sound is not ct:
+        return extract_patch(sound, point, spec)
     hu = grid.hu()
     axis_ras = np.repeat(point[None], spec.shape[0], axis=0)
     axis_ras[:, 2] = matrix[2, 3] + matrix[2, 2] * np.arange(spec.shape[0])
@@ -142,7 +146,7 @@ def _require_sound_planes(ct: CTVolume, grid: PatchGrid) -> None:
     """Refuse a patch that would be interpolated from planes that are missing or off their place."""
     if not ct.doubtful_k:
         return
-    lowest_k, highest_k = grid.k_range()
+    lowest_k, highest_k = grid.range_along(2)
     low, high = np.floor(lowest_k + BORDER_TOLERANCE), np.ceil(highest_k - BORDER_TOLERANCE)
     touched = [k for k in ct.doubtful_k if low <= k <= high]
     if touched:
@@ -150,6 +154,11 @@ def _require_sound_planes(ct: CTVolume, grid: PatchGrid) -> None:
             f"'{ct.name}' lacks slices, or has them off their place, within the {len(touched)} plane(s) {touched} around the point "
             f"(counted from 0). {ct.source.get('note', '')} Copy or export the complete series."
         )
+
+
+def _without_blank_ends(ct: CTVolume, grid: PatchGrid) -> CTVolume:
+    axis = upward_axis(ct)
+    return without_blank_ends(ct, axis, *grid.range_along(axis))
 
 
 def _require_tissue(ct: CTVolume, point_ras: np.ndarray) -> None:

@@ -62,10 +62,10 @@ class PatchGrid:
     def _coordinates_ijk(self) -> np.ndarray:
         return grid_coordinates(self.ct, self.patch_to_ras, self.shape)
 
-    def k_range(self) -> tuple[float, float]:
-        """The lowest and highest continuous plane of the scan that the patch reaches."""
-        k = self._coordinates_ijk[..., 2] if self.lines is None else self.lines[2].positions
-        return float(k.min()), float(k.max())
+    def range_along(self, axis: int) -> tuple[float, float]:
+        """The lowest and highest continuous voxel that the patch reaches along an axis of the scan (0 for i, 1 for j, 2 for k)."""
+        positions = self._coordinates_ijk[..., axis] if self.lines is None else self.lines[axis].positions
+        return float(positions.min()), float(positions.max())
 
     def inside_fraction(self) -> float:
         """Share of the patch's voxels that lie in the scan."""

@@ -62,7 +62,7 @@ def test_the_share_inside_and_the_planes_reached_are_those_of_the_points(seed, r
     grid = aligned_grid(seed, reach=reach)
     points = coordinates_of(grid)
     assert grid.inside_fraction() == pytest.approx(grid.ct.contains_ijk(points).mean(), abs=1e-12)
-    assert grid.k_range() == pytest.approx((points[..., 2].min(), points[..., 2].max()), abs=1e-9)
+    assert grid.range_along(2) == pytest.approx((points[..., 2].min(), points[..., 2].max()), abs=1e-9)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -104,7 +104,7 @@ def test_a_scan_that_lies_aslant_is_interpolated_point_by_point(degrees):
     assert turned.lines is None
     assert (turned.hu() == sample_hu(turned.ct, points)).all()
     assert turned.inside_fraction() == turned.ct.contains_ijk(points).mean()
-    assert turned.k_range() == (points[..., 2].min(), points[..., 2].max())
+    assert turned.range_along(2) == (points[..., 2].min(), points[..., 2].max())
 
 
 def test_rounding_in_the_matrix_of_a_file_leaves_the_axes_along_each_other():
