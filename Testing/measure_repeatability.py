@@ -22,8 +22,8 @@ from scipy.spatial.transform import Rotation
 from CLIPLungLib.dataset.nodule_images import TRUE_CONTEXT, image_and_click
 from CLIPLungLib.dataset.nodule_table import Nodule, read_nodules
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.evaluation.perturbations import moved_click, thickened, with_noise
 from CLIPLungLib.evaluation.fold_models import fold_models
+from CLIPLungLib.evaluation.perturbations import moved_click, thickened, with_noise
 from CLIPLungLib.followup.repeatability import log_sd_of_pairs
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.inference.classifier import NoduleClassifier
