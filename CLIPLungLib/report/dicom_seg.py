@@ -18,7 +18,6 @@ from CLIPLungLib.report.dicom_source import read_series, slice_place
 from CLIPLungLib.report.dicom_sr import (
     MANUFACTURER,
     NAME,
-    NO_THICKNESS,
     ReportedNodule,
     SegmentReference,
     concept,
@@ -106,9 +105,10 @@ def _document(outlined: Sequence[_Outlined], images: Sequence[pydicom.Dataset]) 
     voxels = [_pixels(one, images) for one in outlined]
     used = sorted(set(np.concatenate([found[0] for found in voxels]).tolist()))
     sources = [images[index] for index in used]
+    # The standard wants a thickness for frames, and readers may measure volumes by it: that of slices which touch, where a CT states none.
+    distance_mm = round(_slice_distance_mm(outlined[0].outline, _normal(images[0])), 3)
     for image in sources:
-        # The standard wants a thickness for frames; a CT that states none has none to copy.
-        image.setdefault("SliceThickness", NO_THICKNESS)
+        image.setdefault("SliceThickness", distance_mm)
     return hd.seg.Segmentation(
         source_images=sources,
         pixel_array=_frames(voxels, used, (sources[0].Rows, sources[0].Columns)),
@@ -132,12 +132,11 @@ def _pixels(one: _Outlined, images: Sequence[pydicom.Dataset]) -> tuple[np.ndarr
     voxels_ijk = np.argwhere(mask.inside)[:, ::-1]
     voxels_ras = voxels_ijk @ mask.ijk_to_ras[:3, :3].T + mask.ijk_to_ras[:3, 3]
     places = [slice_place(image) for image in images]
-    normal = np.cross(*places[0].steps_ras)
-    normal /= np.linalg.norm(normal)
+    normal = _normal(images[0])
     heights_mm = np.array([place.origin_ras @ normal for place in places])
     distance_mm = np.abs((voxels_ras @ normal)[:, None] - heights_mm)  # (N, images)
     image = distance_mm.argmin(axis=1)
-    thickness_mm = np.abs(mask.ijk_to_ras[:3, :3].T @ normal).max()
+    thickness_mm = _slice_distance_mm(mask, normal)
     offsets_ras = voxels_ras - np.array([place.origin_ras for place in places])[image]
     exact = np.stack([offsets_ras @ step / (step @ step) for step in places[0].steps_ras], axis=1)  # column, row
     column, row = np.rint(exact).astype(int).T
@@ -151,6 +150,17 @@ def _pixels(one: _Outlined, images: Sequence[pydicom.Dataset]) -> tuple[np.ndarr
             "the nodule there."
         )
     return image, row, column
+
+
+def _normal(image: pydicom.Dataset) -> np.ndarray:
+    """(3,) RAS, of length 1: across a slice."""
+    across: np.ndarray = np.cross(*slice_place(image).steps_ras)
+    return np.asarray(across / np.linalg.norm(across))
+
+
+def _slice_distance_mm(outline: OutlineMask, normal_ras: np.ndarray) -> float:
+    """From slice to slice of an outline's grid."""
+    return float(np.abs(outline.ijk_to_ras[:3, :3].T @ normal_ras).max())
 
 
 def _frames(

@@ -93,6 +93,22 @@ def written(tmp_path, kind="upwards", **named):
     return files, write_report_with_segmentation(nodules, files, tmp_path / "nodules.dcm", ct)
 
 
+@pytest.mark.parametrize(("stated", "expected"), [("", 2.5), ("1.25", 1.25)])
+def test_frames_are_as_thick_as_the_ct_states_or_as_its_slices_are_apart(tmp_path, stated, expected):
+    files = series(tmp_path / "ct", "upwards")
+    for file in files:
+        image = pydicom.dcmread(file)
+        image.SliceThickness = stated
+        image.save_as(file)
+    ct = read_ct(tmp_path / "ct")
+    nodule = ReportedNodule("N-1", outlined(ct, files, NODULE))
+    report, place = write_report_with_segmentation([nodule], files, tmp_path / "nodules.dcm", ct)
+    measures = pydicom.dcmread(place).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert (measures.SliceThickness, measures.SpacingBetweenSlices) == (expected, 2.5)
+    # The report says nothing that the CT does not say.
+    assert ("Slice Thickness" in str(pydicom.dcmread(report))) is bool(stated)
+
+
 @pytest.mark.parametrize("kind", SERIES)
 def test_segments_lie_where_the_headers_put_their_pixels(tmp_path, kind):
     files, (_, place) = written(tmp_path, kind)
