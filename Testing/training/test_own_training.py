@@ -70,9 +70,9 @@ def tuned(tmp_path_factory, tiny_checkpoint_file) -> Path:
     return root
 
 
-def train_words(root: Path, init: Path, command: str = "train") -> list[str]:
+def train_words(root: Path, init: Path, command: str = "train", output: Path | None = None) -> list[str]:
     return [
-        *(command, "--data", str(root / "DATA"), "--init", str(init), "--output", str(root / "run")),
+        *(command, "--data", str(root / "DATA"), "--init", str(init), "--output", str(output or root / "run")),
         *("--config", str(root / "settings.json"), "--device", "cpu"),
     ]
 
@@ -114,7 +114,7 @@ def test_same_command_again_trains_nothing(tuned, tiny_checkpoint_file):
 def test_progress_goes_on_through_predictions_and_final_network(tuned, tmp_path, tiny_checkpoint_file, monkeypatch):
     told = []
     monkeypatch.setattr(training_commands, "progress_bar", lambda _unit: lambda *step: told.append(step))
-    assert main([*train_words(tuned, tiny_checkpoint_file), "--output", str(tmp_path / "run")]) == 0
+    assert main(train_words(tuned, tiny_checkpoint_file, output=tmp_path / "run")) == 0
     # Of each of three folds and of the final network one epoch, and the predictions of three folds.
     assert [done for done, *_ in told] == [1, 1, 2, 2, 3, 3, 4, 5, 6, 7]
     assert {total for _, total, _ in told} == {7}
@@ -163,8 +163,8 @@ def test_what_an_earlier_checkpoint_learned_from_is_passed_on(tuned, tmp_path, t
     save_checkpoint(
         tmp_path / "old.safetensors", replace(old, provenance={"trained_on": "LIDC-IDRI, patient folds [0]"})
     )
-    words = train_words(tuned, tmp_path / "old.safetensors", "crossvalidate")
-    assert main([*words, "--output", str(tmp_path / "run")]) == 0
+    words = train_words(tuned, tmp_path / "old.safetensors", "crossvalidate", tmp_path / "run")
+    assert main(words) == 0
     facts = load_checkpoint(tmp_path / "run" / "fold0" / "cliplung.safetensors").provenance
     assert [entry["name"] for entry in facts["learned_from"]] == ["LIDC-IDRI", "hospital"]
     assert "10.7937/K9/TCIA.2015.LO9QL9SX" in facts["data"]
