@@ -26,7 +26,7 @@ class NoduleList:
     def __init__(self, table: qt.QTableWidget, picture: Callable[[str], str]) -> None:
         self.table, self._picture = table, picture
         self._shown: list[NoduleRow] = []
-        self._longest = [0] * (VOLUME + 1)
+        self._measured: list[set[str]] = [set() for _column in range(VOLUME + 1)]
         self._isTooNarrow = True
         self._byProbability = False
         self._icons = classIcons()
@@ -131,27 +131,32 @@ class NoduleList:
         self.table.setCurrentCell(-1, -1)
 
     def _show(self, index: int, row: NoduleRow) -> None:
-        texts = (row.label, answerText(row), classText(row), diameterText(row), volumeText(row))
-        for column, text in enumerate(texts):
+        for column, text in enumerate(_cellTexts(row)):
             item = self.table.item(index, column)
             if item is None:
                 item = qt.QTableWidgetItem()
                 self.table.setItem(index, column, item)
             item.setText(text)
-            if len(text) > self._longest[column]:
-                self._longest[column], self._isTooNarrow = len(text), True
+            self._isTooNarrow |= self._mayBeWider(text, column)
             item.setToolTip(toolTipText(row, isCut=self._isCut(row)))
             if column == CLASS:
                 item.setIcon(self._icons[row.className])
             if column == LABEL:
                 item.setData(qt.Qt.UserRole, row.pointID)
 
+    def _mayBeWider(self, text: str, column: int) -> bool:
+        """Whether a text may need more than the column was made for."""
+        measured = self._measured[column]
+        return text not in measured and len(text) >= max(map(len, measured), default=1)
+
     def _widen(self) -> None:
-        """Columns grow with their longest text; measuring them is too slow for each change."""
+        """Columns have the width of their longest text; measuring them is too slow for each change."""
         if self._isTooNarrow:
             self._isTooNarrow = False
+            texts = [_cellTexts(row) for row in self._shown]
             for column in range(VOLUME + 1):
                 self.table.resizeColumnToContents(column)
+                self._measured[column] = {cells[column] for cells in texts}
             self.table.setColumnWidth(LABEL, min(self.table.columnWidth(LABEL), self._widestLabel))
 
     def _onEntered(self, index: int, column: int) -> None:
@@ -163,6 +168,10 @@ class NoduleList:
 
     def _isCut(self, row: NoduleRow) -> bool:
         return len(row.label) > len(MOST_OF_LABEL)
+
+
+def _cellTexts(row: NoduleRow) -> tuple[str, ...]:
+    return row.label, answerText(row), classText(row), diameterText(row), volumeText(row)
 
 
 def _byProbability(rows: Sequence[NoduleRow]) -> list[NoduleRow]:

@@ -114,6 +114,25 @@ def test_table_needs_no_scroll_bar_at_the_width_of_the_panel(widget):
     assert table.columnWidth(4) >= table.fontMetrics().horizontalAdvance(table.item(0, 4).text())
 
 
+def test_no_answer_is_cut_whatever_was_shown_before(widget):
+    from CLIPLungGUI.selftest import AIR_RAS, LARGE_RAS, SMALL_RAS
+
+    table = widget.ui.noduleTable
+
+    def cut():
+        cells = [table.item(row, column) for row in range(table.rowCount) for column in (1, 2, 3)]
+        wide = table.fontMetrics().horizontalAdvance
+        return [cell.text() for cell in cells if wide(cell.text()) + 4 > table.columnWidth(cell.column())]
+
+    place(widget, LARGE_RAS, "N-1")
+    place(widget, AIR_RAS, "N-2")
+    assert table.item(1, 1).text() == "refused"
+    assert cut() == []
+    widget._points.SetNthControlPointPositionWorld(0, *SMALL_RAS)
+    assert "moved" in table.item(0, 1).text()
+    assert cut() == []
+
+
 def test_marks_in_prior_cts_are_no_list_of_nodules(widget, tmp_path):
     from types import SimpleNamespace
 
