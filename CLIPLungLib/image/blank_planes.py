@@ -22,7 +22,7 @@ def without_blank_ends(ct: CTVolume, axis: int, lowest: float, highest: float) -
 
     Args:
         ct: the scan.
-        axis: of its voxels (i, j, k) along which the planes follow each other, see `upward_axis`.
+        axis: of its voxels (i, j, k) along which the planes follow each other.
         lowest, highest: continuous planes that the patch reaches.
 
     Raises:
@@ -44,11 +44,6 @@ def without_blank_ends(ct: CTVolume, axis: int, lowest: float, highest: float) -
             "or exported. Copy or export the complete series."
         )
     return _cut(ct, axis, begin, end)
-
-
-def upward_axis(ct: CTVolume) -> int:
-    """The axis of the voxels (0 for i, 1 for j, 2 for k) that runs most along the patient."""
-    return int(np.argmax(np.abs(ct.ijk_to_ras[2, :3]) / ct.spacing_mm))
 
 
 def _is_blank(ct: CTVolume, axis: int, plane: int) -> bool:

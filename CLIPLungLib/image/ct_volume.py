@@ -15,6 +15,7 @@ from CLIPLungLib.errors import InputError
 from CLIPLungLib.image.believable_grid import grid_problem
 from CLIPLungLib.image.filled_in import carries_noise
 from CLIPLungLib.image.hounsfield import hounsfield_problem, sparse_sample
+from CLIPLungLib.image.plane_order import order_problem
 
 SHEAR_TOLERANCE = 1e-3
 # Wider along two axes than a cut around any nodule.
@@ -88,6 +89,11 @@ class CTVolume:
         """(3,) number of voxels along i, j, k."""
         return np.array(self.hu.shape[::-1])
 
+    @property
+    def upward_axis(self) -> int:
+        """The axis of the voxels (0 for i, 1 for j, 2 for k) that runs most along the patient."""
+        return int(np.argmax(np.abs(self.ijk_to_ras[2, :3]) / self.spacing_mm))
+
     @cached_property
     def ras_to_ijk(self) -> np.ndarray:
         """(4, 4) inverse of `ijk_to_ras`."""
@@ -116,20 +122,29 @@ class CTVolume:
         return np.stack([ras.min(axis=0), ras.max(axis=0)])
 
     def require_ct(self) -> None:
-        """Refuse images whose values cannot be Hounsfield units of a chest, or whose voxels lie as no scanner lays them. Looks at a
-        sparse sample, once.
+        """Refuse images whose values cannot be Hounsfield units of a chest, whose voxels lie as no scanner lays them, or whose planes are
+        out of order. Looks at a sparse sample, once.
 
         Raises:
             InputError: naming the values found and what to do.
         """
-        problem = grid_problem(self.size_ijk, self.ijk_to_ras) or self._hounsfield_problem
+        problem = grid_problem(self.size_ijk, self.ijk_to_ras) or self._hounsfield_problem or self._order_problem
         if problem:
             raise InputError(f"'{self.name}' {problem}")
 
     @cached_property
     def _hounsfield_problem(self) -> str:
-        is_whole = float(np.sort(self.size_ijk * self.spacing_mm)[1]) > WHOLE_CHEST_FROM_MM
-        return hounsfield_problem(sparse_sample(self.hu), is_whole)
+        return hounsfield_problem(sparse_sample(self.hu), self._is_whole)
+
+    @cached_property
+    def _order_problem(self) -> str:
+        if not self._is_whole or not self.carries_noise:
+            return ""
+        return order_problem(np.moveaxis(self.hu, 2 - self.upward_axis, 0))
+
+    @property
+    def _is_whole(self) -> bool:
+        return float(np.sort(self.size_ijk * self.spacing_mm)[1]) > WHOLE_CHEST_FROM_MM
 
     @cached_property
     def carries_noise(self) -> bool:

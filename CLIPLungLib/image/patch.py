@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.image.blank_planes import upward_axis, without_blank_ends
+from CLIPLungLib.image.blank_planes import without_blank_ends
 from CLIPLungLib.image.ct_volume import BORDER_TOLERANCE, CTVolume
 from CLIPLungLib.image.filled_in import filled_in
 from CLIPLungLib.image.patch_grid import PatchGrid
@@ -157,8 +157,7 @@ def _require_sound_planes(ct: CTVolume, grid: PatchGrid) -> None:
 
 
 def _without_blank_ends(ct: CTVolume, grid: PatchGrid) -> CTVolume:
-    axis = upward_axis(ct)
-    return without_blank_ends(ct, axis, *grid.range_along(axis))
+    return without_blank_ends(ct, ct.upward_axis, *grid.range_along(ct.upward_axis))
 
 
 def _require_tissue(ct: CTVolume, point_ras: np.ndarray) -> None:

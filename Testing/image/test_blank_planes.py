@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from CLIPLungLib.errors import InputError
-from CLIPLungLib.image.blank_planes import upward_axis
 from CLIPLungLib.image.ct_volume import CTVolume
 from CLIPLungLib.image.patch import PatchSpec, extract_patch
 
@@ -42,7 +41,7 @@ def turned(hu: np.ndarray, axis: int) -> CTVolume:
 @AXES
 def test_a_turned_volume_is_the_same(axis):
     ct = turned(chest(), axis)
-    assert upward_axis(ct) == 2 - axis
+    assert ct.upward_axis == 2 - axis
     assert (extract_patch(ct, MIDDLE_RAS, SPEC).hu == extract_patch(turned(chest(), 0), MIDDLE_RAS, SPEC).hu).all()
 
 
