@@ -157,9 +157,10 @@ def _dtype(path: Path, header: NiftiHeader) -> np.dtype:
 
 
 def _rescaled(path: Path, stored: np.ndarray, header: NiftiHeader) -> np.ndarray:
-    if header.slope == 0 or (header.slope, header.intercept) == (1, 0):
+    # Programs that know of no slope write none, or no number.
+    if header.slope == 0 or not np.isfinite(header.slope) or (header.slope, header.intercept) == (1, 0):
         return stored
-    if not np.isfinite([header.slope, header.intercept]).all():
+    if not np.isfinite(header.intercept):
         raise unreadable(path, FORMAT, f"its slope is {header.slope:g} and its intercept {header.intercept:g}")
     values = stored.astype(np.float32)
     values *= np.float32(header.slope)

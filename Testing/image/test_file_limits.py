@@ -533,7 +533,7 @@ def test_number_types_of_nifti(tmp_path, code, dtype):
     ({"units": ("B", 123, (1,))}, "code 1, not mm"), ({"units": ("B", 123, (3,))}, "code 3, not mm"), ({"offset": ("f", 108, (347,))}, "begin at byte 347"),
     ({"offset": ("f", 108, (16_777_218,))}, "begin at byte 1.67772e"), ({"codes": ("2h", 252, (0, 0))}, "both its sform and its qform are unset"),
     ({"magic": ("4s", 344, (b"ni1\0",))}, "its voxels are in another file"), ({"length": ("i", 0, (349,))}, "does not begin as one"),
-    ({"slope": ("2f", 112, (np.nan, 0))}, "its slope is nan"), ({"slope": ("2f", 112, (1, np.inf))}, "its intercept inf"),
+    ({"slope": ("2f", 112, (2, np.nan))}, "its intercept nan"), ({"slope": ("2f", 112, (1, np.inf))}, "its intercept inf"),
     ({"sform": ("12f", 280, (np.nan, 0, 0, 10, 0, 3, 0, 20, 0, 0, 4, 30))}, "its sform is not made of numbers"),
     ({"sform": ("12f", 280, (2, 0, 0, 10, 0, 0, 0, 20, 0, 0, 4, 30))}, "an axis without a length"),
     *(({"codes": ("2h", 252, (1, 0)), "pixdim": ("8f", 76, (1, *spacing, 0, 0, 0, 0))}, "spacing above zero") for spacing in ((0, 3, 4), (2, -3, 4), (2, 3, np.nan))),
@@ -547,6 +547,9 @@ def test_niftis_that_are_refused(tmp_path, change, message):
     "change",
     [
         {"dim": ("8h", 40, (7, 4, 3, 2, 1, 1, 1, 1))},
+        {"slope": ("2f", 112, (np.nan, np.nan))},
+        {"slope": ("2f", 112, (np.nan, 0))},
+        {"slope": ("2f", 112, (np.inf, 7))},
         {"units": ("B", 123, (0,))},
         {"units": ("B", 123, (0x12,))},
         {"offset": ("f", 108, (0,))},

@@ -136,7 +136,7 @@ NIFTI_FIELDS = {
     "voxels far behind the header": (("f", 108, 3e9), "voxels are said to begin at byte 3e\\+09"),
     "voxels at no number": (("f", 108, np.nan), "voxels are said to begin at byte nan"),
     "voxels in the header": (("f", 108, 12.0), "voxels are said to begin at byte 12"),
-    "slope that is no number": (("2f", 112, np.nan, 0), "its slope is nan"),
+    "intercept that is no number": (("2f", 112, 2, np.nan), "its intercept nan"),
     "metres": (("B", 123, 1), "unit of length has code 1"),
     "voxels in another file": (("4s", 344, b"ni1\0"), "its voxels are in another file"),
 }
