@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,9 +60,10 @@ class FoldAnswers:
     second: np.ndarray
 
     def save(self, file: Path) -> None:
-        """Write as .npz without pickled objects, atomically."""
+        """Write as .npz without pickled objects, atomically; numbers in single precision, as the network computes them."""
+        arrays: dict[str, Any] = {name: _as_float(values, np.float32) for name, values in vars(self).items()}
         with writing(file) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(stream, **vars(self))
+            np.savez_compressed(stream, **arrays)
 
     @classmethod
     def load(cls, file: Path) -> FoldAnswers:
@@ -71,7 +73,8 @@ class FoldAnswers:
             InputError: missing or damaged.
         """
         try:
-            answers = cls(**read_arrays(Path(file), [part.name for part in fields(cls)]))
+            arrays = read_arrays(Path(file), [part.name for part in fields(cls)])
+            answers = cls(**{name: _as_float(values, np.float64) for name, values in arrays.items()})
             answers.require_consistent()
         except (OSError, ValueError) as error:
             raise InputError(
@@ -116,6 +119,11 @@ class FoldAnswers:
     def level_probability(self, attribute: str, code: int) -> np.ndarray:
         """(V,) probability of one code of an attribute."""
         return self.level_probabilities[:, level_columns(attribute).start + code - 1]
+
+
+def _as_float(values: np.ndarray, precision: type[np.floating]) -> np.ndarray:
+    """Numbers with decimals in this precision; indices and flags as they are."""
+    return values.astype(precision) if values.dtype.kind == "f" else values
 
 
 def join_answers(parts: Sequence[FoldAnswers]) -> FoldAnswers:
