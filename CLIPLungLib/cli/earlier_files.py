@@ -35,7 +35,9 @@ def remove(file: Path) -> None:
         InputError: it cannot be removed.
     """
     try:
-        file.unlink(missing_ok=True)
+        file.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return
     except OSError as error:
         raise cannot_write(file, error) from error
 

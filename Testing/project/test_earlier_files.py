@@ -59,6 +59,9 @@ def test_numbers_that_cannot_be_read_are_another_answers(tmp_path, content):
 
 
 def test_what_cannot_be_removed_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    # Below a file there is nothing to remove; that nothing can be written there is told with the first file.
+    remove_earlier(tmp_path / "file" / "result.json", "{}", [tmp_path / "file" / "report.png"])
     (tmp_path / "report.png").mkdir()
     with pytest.raises(InputError, match=r"report\.png' cannot be written"):
         remove_earlier(tmp_path / "result.json", "{}", [tmp_path / "report.png"])
