@@ -42,7 +42,7 @@ class StoreOnce(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         """As argparse's own."""
-        given = getattr(namespace, GIVEN, frozenset())
+        given: frozenset[str] = getattr(namespace, GIVEN, frozenset())
         if option_string and self.dest in given and self.dest != "device":
             remedy = "Give all its values behind one" if self.nargs == "+" else "Give it once"
             parser.error(f"{option_string} is given twice, and the first would not count. {remedy}")

@@ -162,8 +162,9 @@ def test_folds_that_cannot_judge_are_refused_before_anything_is_trained(data, tm
 def command(data, output, *options) -> list[str]:
     settings = output.parent / "recipe.json"
     settings.write_text(json.dumps(RECIPE.to_dict()), encoding="utf-8")
-    words = ["ablation", "--data", str(data.folder), "--output", str(output), "--config", str(settings)]
-    return [*words, "--device", "cpu", "--test-folds", str(TESTED_FOLD), *options]
+    usual = {"--config": str(settings), "--test-folds": str(TESTED_FOLD)}
+    words = [word for name, value in usual.items() if name not in options for word in (name, value)]
+    return ["ablation", "--data", str(data.folder), "--output", str(output), "--device", "cpu", *words, *options]
 
 
 def test_the_command_judges_what_is_there_and_writes_figures_and_page(data, finished, tmp_path, capsys):
