@@ -77,7 +77,7 @@ def test_rows_tell_their_signs_and_can_be_reached_by_keys(widget):
 
     widget.similar.ui.similarSection.collapsed = False
     table = widget.similar.ui.similarTable
-    assert table.focusPolicy() & qt.Qt.TabFocus
+    assert table.focusPolicy & qt.Qt.TabFocus
     first = widget.similar.ui.similarSignsLabel.text
     assert first.startswith(f"{cells(widget, 0)[0]}, 4 readers: subtlety ")
     table.setCurrentCell(11, 0)
