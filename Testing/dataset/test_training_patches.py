@@ -155,9 +155,9 @@ def test_failed_writing_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def test_missing_file_of_patches_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"absent\.npz.*cliplung lidc prepare"):
+    with pytest.raises(InputError, match=r"absent\.npz.*cliplung prepare DATA --output"):
         TrainingPatches.load(tmp_path / "absent.npz")
-    with pytest.raises(InputError, match="cliplung lidc prepare"):
+    with pytest.raises(InputError, match="cliplung prepare DATA --output"):
         TrainingPatches.load(tmp_path)
 
 
@@ -167,7 +167,7 @@ def test_truncated_file_of_patches_is_named(tmp_path, share):
     tiny_patches().save(file)
     content = file.read_bytes()
     file.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(InputError, match=r"patches\.npz.*damaged.*cliplung lidc prepare"):
+    with pytest.raises(InputError, match=r"patches\.npz.*damaged.*cliplung prepare DATA --output"):
         TrainingPatches.load(file)
 
 
@@ -177,7 +177,7 @@ def test_file_of_patches_with_a_flipped_byte_is_named(tmp_path):
     content = bytearray(file.read_bytes())
     content[len(content) // 3] ^= 0xFF
     file.write_bytes(content)
-    with pytest.raises(InputError, match="cliplung lidc prepare"):
+    with pytest.raises(InputError, match="cliplung prepare DATA --output"):
         TrainingPatches.load(file)
 
 
