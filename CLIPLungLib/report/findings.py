@@ -20,6 +20,8 @@ PADDING = 0.20
 SIMILARITY_WIDTH, LEVEL_WIDTH = 0.70, 0.56
 SPREAD_OPACITY = 0.25
 ATTRIBUTES_HEADER = 0.42
+# Small enough for a gap between the classes also where all shares have two digits.
+LEGEND_POINTS = 8
 
 
 def draw_verdict(canvas: Canvas, result: NoduleResult, x: float, y: float, width: float, height: float) -> None:
@@ -79,13 +81,14 @@ def _draw_classes(canvas: Canvas, probabilities: dict[str, float], x: float, y: 
         start += share * width
     items = [(name, percent(probability)) for name, probability in probabilities.items()]
     widths = [
-        0.16 + canvas.width(f"{CLASS_TITLES[name]} ", 9) + canvas.width(label, 9, bold=True) for name, label in items
+        0.16 + canvas.width(f"{CLASS_TITLES[name]} ", LEGEND_POINTS) + canvas.width(label, LEGEND_POINTS, bold=True)
+        for name, label in items
     ]
     space = (width - sum(widths)) / (len(items) - 1)
     for (name, label), item_width in zip(items, widths, strict=True):
         canvas.bar(x, y + 0.275, 0.10, 0.10, palette.CLASS_COLORS[name])
-        canvas.text(x + 0.16, y + 0.37, CLASS_TITLES[name], 9, palette.MUTED)
-        canvas.text(x + item_width, y + 0.37, label, 9, palette.TEXT, align="right", bold=True)
+        canvas.text(x + 0.16, y + 0.37, CLASS_TITLES[name], LEGEND_POINTS, palette.MUTED)
+        canvas.text(x + item_width, y + 0.37, label, LEGEND_POINTS, palette.TEXT, align="right", bold=True)
         x += item_width + space
 
 
