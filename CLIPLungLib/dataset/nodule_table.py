@@ -107,7 +107,7 @@ class Nodule:
             levels = len(attribute.levels)
             codes = np.array(self.ratings[attribute.name], dtype=np.int64)
             counts = np.bincount(codes, minlength=levels + 1)[1 : levels + 1]
-            shares.append(counts / max(1, counts.sum()))
+            shares.append(counts / max(1, int(counts.sum())))
         return np.concatenate(shares).astype(np.float32)
 
 

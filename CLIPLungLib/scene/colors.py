@@ -26,6 +26,7 @@ def relevance_colors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode
     with slicer.util.NodeModify(node):
         node.SetTypeToUser()
         node.SetNumberOfColors(NUMBER_OF_COLORS)
-        for index, relevance in enumerate(np.linspace(0.0, 1.0, NUMBER_OF_COLORS)):
-            node.SetColor(index, f"{relevance:.3f}", *heat_rgb(relevance), 1.0)
+        relevance = np.linspace(0.0, 1.0, NUMBER_OF_COLORS)
+        for index, (value, rgb) in enumerate(zip(relevance, heat_rgb(relevance), strict=True)):
+            node.SetColor(index, f"{value:.3f}", *rgb, 1.0)
     return node
